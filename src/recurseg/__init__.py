@@ -1,0 +1,3 @@
+"""Biomedical image segmentation with networks that carry context through recurrence or slice attention."""
+
+__version__ = "0.1.0"
