@@ -1,0 +1,43 @@
+"""Independent pieces of work on threads of their own, each with one intra-op thread."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@functools.lru_cache(maxsize=4)
+def _pool(workers: int, process: int) -> ThreadPoolExecutor:
+    """A pool a process (threads do not survive a fork); its threads never share an operation."""
+    return ThreadPoolExecutor(workers, "recurseg", initializer=torch.set_num_threads, initargs=(1,))
+
+
+def run_parallel(work: Callable[[Item], Result], items: Iterable[Item], *, device: torch.device) -> list[Result]:
+    """Returns `[work(item) for item in items]`, on the CPU by as many threads as torch may use.
+
+    Grad mode goes with the work; the caller's thread settings are the same afterwards. Results come in the
+    order of the items, so sums over them do not depend on which thread was first.
+    """
+    items = list(items)
+    threads = torch.get_num_threads()
+    workers = min(threads, len(items))
+    if device.type != "cpu" or workers < 2:
+        return [work(item) for item in items]
+    grad = torch.is_grad_enabled()
+
+    def call(item: Item) -> Result:
+        with torch.set_grad_enabled(grad):
+            return work(item)
+
+    try:
+        return list(_pool(workers, os.getpid()).map(call, items))
+    finally:
+        torch.set_num_threads(threads)

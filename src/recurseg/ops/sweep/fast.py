@@ -1,0 +1,191 @@
+"""The sweep as it runs by default: the same sums as `reference.py`, arranged for speed.
+
+The input convolution of all planes is one call, and so are the weight gradients; only the recurrent
+convolution and the gates are left in the scan. Directions depend on nothing of one another, forward or
+backward, so on the CPU each runs on a thread of its own with one intra-op thread: a plane is too small to share.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from recurseg.ops.parallel import run_parallel
+
+State = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class _Direction:
+    axis: int
+    reverse: bool
+
+    def planes(self, x: Tensor) -> Tensor:
+        """`(B, C, *spatial)` → `(T, B, C, *plane)` in scan order, contiguous."""
+        planes = x.movedim(2 + self.axis, 0)
+        return (planes.flip(0) if self.reverse else planes).contiguous()
+
+    def volume(self, planes: Tensor) -> Tensor:
+        """The inverse of `planes`, as a view where the scan runs forward."""
+        return (planes.flip(0) if self.reverse else planes).movedim(0, 2 + self.axis)
+
+
+def _conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    conv = F.conv1d if weight.dim() == 3 else F.conv2d
+    return conv(x, weight, bias, padding=[k // 2 for k in weight.shape[2:]])
+
+
+def _scan(x: Tensor, direction: _Direction, wx: Tensor, wh: Tensor, bx, bh, state: State | None):
+    """All planes of one direction: gates after their non-linearity, cells, hidden states, each `(T, B, ...)`."""
+    planes = direction.planes(x)
+    steps, batch, width = *planes.shape[:2], wh.shape[1]
+    gates = _conv(planes.flatten(0, 1), wx, bx).unflatten(0, (steps, batch)).float()  # (T, B, 4O, *plane)
+    cells = gates.new_empty(steps, batch, width, *gates.shape[3:])
+    hidden = torch.empty_like(cells)
+    h, c = state if state is not None else (None, None)
+    for t in range(steps):
+        z = gates[t]
+        if h is not None:
+            z += _conv(h.to(wh.dtype), wh, bh)
+        z[:, : 3 * width].sigmoid_()
+        z[:, 3 * width :].tanh_()
+        i, f, o, g = z.split(width, dim=1)
+        torch.mul(i, g, out=cells[t])
+        if c is not None:
+            cells[t].addcmul_(f, c)
+        c = cells[t]
+        torch.tanh(c, out=hidden[t])
+        h = hidden[t].mul_(o)
+    return gates, cells, hidden
+
+
+def _scan_backward(grad_hidden, direction, x, wx, wh, gates, cells, hidden, state, grad_state, needs):
+    """Gradients of one direction with respect to x, wx, wh, bx (= bh but for the first plane) and the state."""
+    width, steps, first = wh.shape[1], len(cells), 0 if state is not None else 1
+    grad_h_planes = direction.planes(grad_hidden)
+    dh, dc = grad_state
+    grad_z = torch.empty_like(gates)
+    turned = wh.transpose(0, 1).flip(list(range(2, wh.dim())))  # the adjoint of a same convolution
+    for t in reversed(range(steps)):
+        i, f, o, g = gates[t].split(width, dim=1)
+        zi, zf, zo, zg = grad_z[t].split(width, dim=1)
+        grad_h = grad_h_planes[t] if dh is None else dh.add_(grad_h_planes[t])
+        tanh_c = cells[t].tanh()
+        torch.mul(grad_h, tanh_c, out=zo).mul_(o).mul_(1 - o)
+        grad_c = (grad_h * o).mul_(tanh_c.square_().neg_().add_(1))
+        if dc is not None:
+            grad_c += dc
+        torch.mul(grad_c, g, out=zi).mul_(i).mul_(1 - i)
+        torch.mul(grad_c, i, out=zg).mul_(1 - g.square())
+        before = cells[t - 1] if t else (state[1] if state is not None else None)
+        if before is None:
+            zf.zero_()
+            break
+        torch.mul(grad_c, before, out=zf).mul_(f).mul_(1 - f)
+        dc = grad_c.mul_(f)
+        dh = _conv(grad_z[t].to(wh.dtype), turned, None).float()
+
+    grad_z = grad_z.to(wx.dtype)
+    planes, pads = direction.planes(x).flatten(0, 1), [k // 2 for k in wx.shape[2:]]
+    ones, flat = [1] * len(pads), grad_z.flatten(0, 1)
+    grad_x, grad_wx, grad_bx = torch.ops.aten.convolution_backward(
+        flat, planes, wx, [len(flat[0])], ones, pads, ones, False, [0] * len(pads), 1, [needs[0], True, True]
+    )
+    past = hidden[:-1] if state is None else torch.cat([state[0].float()[None], hidden[:-1]])
+    grad_wh, grad_bh = torch.zeros_like(wh), torch.zeros_like(grad_bx)
+    if len(past):
+        _, grad_wh, grad_bh = torch.ops.aten.convolution_backward(
+            grad_z[first:].flatten(0, 1),
+            past.to(wh.dtype).flatten(0, 1),
+            wh,
+            [len(flat[0])],
+            ones,
+            pads,
+            ones,
+            False,
+            [0] * len(pads),
+            1,
+            [False, True, True],
+        )
+    if grad_x is not None:
+        grad_x = direction.volume(grad_x.unflatten(0, gates.shape[:2]))
+    return grad_x, grad_wx, grad_wh, grad_bx, grad_bh, (dh, dc) if state is not None else (None, None)
+
+
+class _PyramidSweep(torch.autograd.Function):
+    """Inputs: x, the four parameters with directions first, then h and c of each direction where given."""
+
+    @staticmethod
+    def forward(ctx, x, weight_x, weight_h, bias_x, bias_h, *states):
+        directions = [_Direction(d // 2, d % 2 == 1) for d in range(len(weight_x))]
+        given = [(states[2 * d], states[2 * d + 1]) if states else None for d in range(len(directions))]
+
+        def run(d: int):
+            bias = [None if b is None else b[d] for b in (bias_x, bias_h)]
+            return _scan(x, directions[d], weight_x[d], weight_h[d], *bias, given[d])
+
+        scans = run_parallel(run, range(len(directions)), device=x.device)
+        total = directions[0].volume(scans[0][2]).clone(memory_format=torch.contiguous_format)
+        for direction, (_, _, hidden) in zip(directions[1:], scans[1:], strict=True):
+            total += direction.volume(hidden)
+        ctx.directions, ctx.given = directions, bool(states)
+        ctx.has_bias = bias_x is not None, bias_h is not None
+        ctx.save_for_backward(x, weight_x, weight_h, *states, *(tensor for scan in scans for tensor in scan))
+        finals = [scan[part][-1].clone() for scan in scans for part in (2, 1)]
+        return total.to(x.dtype), *finals
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_total, *grad_finals):
+        n = len(ctx.directions)
+        x, weight_x, weight_h, *rest = ctx.saved_tensors
+        states, scans = (rest[: 2 * n], rest[2 * n :]) if ctx.given else ([], rest)
+        grad_total = grad_total.float()
+
+        def run(d: int):
+            state = (states[2 * d], states[2 * d + 1]) if states else None
+            grad_state = tuple(None if g is None else g.clone() for g in grad_finals[2 * d : 2 * d + 2])
+            parts = scans[3 * d : 3 * d + 3]
+            return _scan_backward(
+                grad_total, ctx.directions[d], x, weight_x[d], weight_h[d], *parts, state, grad_state, ctx.needs_input_grad
+            )
+
+        grads = run_parallel(run, range(n), device=x.device)
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = grads[0][0].clone(memory_format=torch.contiguous_format)
+            for grad in grads[1:]:
+                grad_x += grad[0]
+        stacked = [torch.stack([grad[k] for grad in grads]) for k in (1, 2, 3, 4)]
+        for k, present in enumerate(ctx.has_bias):
+            if not present:
+                stacked[2 + k] = None
+        grad_states = [g for grad in grads for g in grad[5]] if states else []
+        return grad_x, *stacked, *grad_states
+
+
+def pyramid_sweep(
+    x: Tensor,
+    weight_x: Tensor,
+    weight_h: Tensor,
+    bias_x: Tensor | None = None,
+    bias_h: Tensor | None = None,
+    state: list[State] | None = None,
+) -> tuple[Tensor, list[State]]:
+    """Sum of the C-LSTMs of all directions; arguments as in `recurseg.ops.sweep.pyramid_sweep`.
+
+    Under autocast the convolutions run in its dtype; cells, gates and hidden states stay in float32.
+    """
+    if torch.is_autocast_enabled(x.device.type):
+        low = torch.get_autocast_dtype(x.device.type)
+        x, weight_x, weight_h, bias_x, bias_h = (
+            None if tensor is None else tensor.to(low) for tensor in (x, weight_x, weight_h, bias_x, bias_h)
+        )
+    flat = [part.float() for pair in state or () for part in pair]
+    with torch.autocast(x.device.type, enabled=False):
+        total, *finals = _PyramidSweep.apply(x, weight_x, weight_h, bias_x, bias_h, *flat)
+    return total, list(zip(finals[::2], finals[1::2], strict=True))

@@ -1,0 +1,68 @@
+"""The C-LSTM sweep of PyraMiD-LSTM, written as the paper's equations (Stollenga et al. 2015, eq. 7-13).
+
+Departures from the printed text: eq. 11 labels the output gate `c_t`, and the input gate's bias carries the
+subscript of a recurrent weight; both are read as the obvious gate's own.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+State = tuple[Tensor, Tensor]
+
+
+def sweep_direction(
+    x: Tensor,
+    weight_x: Tensor,
+    weight_h: Tensor,
+    bias_x: Tensor | None,
+    bias_h: Tensor | None,
+    *,
+    axis: int,
+    reverse: bool,
+    state: State | None,
+) -> tuple[Tensor, State]:
+    """One C-LSTM over the planes of one axis: hidden states `(B, O, *spatial)` and the final `(h, c)`."""
+    conv = F.conv1d if weight_x.dim() == 3 else F.conv2d
+    planes = x.movedim(2 + axis, 0)  # (T, B, C, *plane)
+    h, c = state if state is not None else (None, None)
+    hidden = []
+    for plane in planes.flip(0) if reverse else planes:
+        z = conv(plane, weight_x, bias_x, padding="same")
+        if h is not None:
+            z = z + conv(h, weight_h, bias_h, padding="same")
+        i, f, o, g = z.chunk(4, dim=1)
+        c = g.tanh() * i.sigmoid() + (0 if c is None else c * f.sigmoid())
+        h = o.sigmoid() * c.tanh()
+        hidden.append(h)
+    if reverse:
+        hidden.reverse()
+    return torch.stack(hidden).movedim(0, 2 + axis), (h, c)
+
+
+def pyramid_sweep(
+    x: Tensor,
+    weight_x: Tensor,
+    weight_h: Tensor,
+    bias_x: Tensor | None = None,
+    bias_h: Tensor | None = None,
+    state: list[State] | None = None,
+) -> tuple[Tensor, list[State]]:
+    """Sum of the C-LSTMs of all directions; arguments as in `recurseg.ops.sweep.pyramid_sweep`."""
+    total, states = 0, []
+    for d in range(len(weight_x)):
+        hidden, final = sweep_direction(
+            x,
+            weight_x[d],
+            weight_h[d],
+            None if bias_x is None else bias_x[d],
+            None if bias_h is None else bias_h[d],
+            axis=d // 2,
+            reverse=d % 2 == 1,
+            state=None if state is None else state[d],
+        )
+        total = total + hidden
+        states.append(final)
+    return total, states

@@ -1,0 +1,96 @@
+import itertools
+
+import pytest
+import torch
+
+from recurseg.ops.sweep import fast, reference
+
+torch.manual_seed(0)
+
+
+def arguments(spatial, *, channels=3, width=2, kernel=3, batch=2, bias=1, state=False, dtype=torch.float64):
+    n, d = 2 * len(spatial), len(spatial)
+    k = (kernel,) * (d - 1)
+    make = lambda *shape: (torch.randn(*shape, dtype=dtype) * 0.5).requires_grad_()
+    x = make(batch, channels, *spatial)
+    weights = make(n, 4 * width, channels, *k), make(n, 4 * width, width, *k)
+    biases = [make(n, 4 * width) if bias > j else None for j in range(2)]
+    states = None
+    if state:
+        planes = [[s for a, s in enumerate(spatial) if a != direction // 2] for direction in range(n)]
+        states = [(make(batch, width, *p), make(batch, width, *p)) for p in planes]
+    return x, *weights, *biases, states
+
+
+def tensors(args):
+    *plain, states = args
+    return [t for t in plain if t is not None] + [t for pair in states or () for t in pair]
+
+
+@pytest.mark.parametrize("state", [False, True], ids=["fresh", "state"])
+@pytest.mark.parametrize("bias", [0, 1, 2], ids=["no_bias", "one_bias", "two_biases"])
+@pytest.mark.parametrize("spatial", [(5, 4), (1, 7), (3, 5, 4), (1, 1, 1), (2, 1, 6)], ids=str)
+def test_fast_equals_the_paper_s_equations_in_outputs_states_and_gradients(spatial, bias, state):
+    args = arguments(spatial, bias=bias, state=state, dtype=torch.float32)
+    outputs = []
+    for op in (reference, fast):
+        total, finals = op.pyramid_sweep(*args)
+        loss = total.square().sum() + sum((h * 0.3 + c.square()).sum() for h, c in finals)
+        gradients = torch.autograd.grad(loss, tensors(args), allow_unused=True)
+        outputs.append([total, *itertools.chain(*finals), *gradients])
+    for ours, paper in zip(outputs[1], outputs[0], strict=True):
+        expected = torch.zeros_like(ours) if paper is None else paper
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=2e-5)
+
+
+def test_one_plane_has_no_recurrent_term():
+    x, wx, wh, bx, bh, _ = arguments((1, 5, 5), bias=2, dtype=torch.float32)
+    forward_only = [w[:1].detach() for w in (wx, wh, bx, bh)]
+    without = reference.pyramid_sweep(x, forward_only[0], forward_only[1], forward_only[2])[0]
+    torch.testing.assert_close(fast.pyramid_sweep(x, *forward_only)[0], without)
+
+
+def test_a_hand_worked_step():
+    """One pixel, scalar weights: i = f = o = σ(x), g = tanh(x); second plane adds h."""
+    x = torch.tensor([0.5, -1.0]).view(1, 1, 2, 1)
+    one = torch.ones(1, 4, 1, 1)
+    hidden, _ = fast.pyramid_sweep(x, one, one)
+    import math
+
+    s = lambda v: 1 / (1 + math.exp(-v))
+    c1 = s(0.5) * math.tanh(0.5)
+    h1 = s(0.5) * math.tanh(c1)
+    z = -1.0 + h1
+    c2 = s(z) * math.tanh(z) + c1 * s(z)
+    h2 = s(z) * math.tanh(c2)
+    torch.testing.assert_close(hidden.flatten(), torch.tensor([h1, h2]))
+
+
+@pytest.mark.parametrize("cut", [1, 3], ids=str)
+def test_a_sweep_in_two_chunks_equals_the_whole(cut):
+    x, wx, wh, bx, bh, _ = arguments((5, 4, 3), bias=2, dtype=torch.float32)
+    one = [w[:1].detach() for w in (wx, wh, bx, bh)]
+    whole, _ = fast.pyramid_sweep(x, *one)
+    first, state = fast.pyramid_sweep(x[:, :, :cut], *one)
+    second, _ = fast.pyramid_sweep(x[:, :, cut:], *one, state)
+    torch.testing.assert_close(torch.cat([first, second], 2), whole)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_autocast_keeps_states_in_float32_and_stays_near(dtype):
+    args = arguments((3, 6, 5), dtype=torch.float32)
+    exact, _ = fast.pyramid_sweep(*args)
+    with torch.autocast("cpu", dtype=dtype):
+        low, states = fast.pyramid_sweep(*args)
+    assert states[0][1].dtype == torch.float32
+    low.float().sum().backward()
+    assert args[0].grad.isfinite().all()
+    torch.testing.assert_close(low.float(), exact, rtol=0.1, atol=0.1)
+
+
+def test_threads_leave_the_caller_s_settings_alone():
+    before = torch.get_num_threads()
+    with torch.no_grad():
+        out, _ = fast.pyramid_sweep(*arguments((4, 4, 4), dtype=torch.float32))
+    assert not out.requires_grad
+    assert torch.get_num_threads() == before
