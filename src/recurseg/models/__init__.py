@@ -1,0 +1,12 @@
+"""Networks by name; each is imported when it is first asked for."""
+
+from recurseg.models.registry import (
+    ModelInfo,
+    create_model,
+    list_models,
+    load_plugin,
+    model_names,
+    register_model,
+)
+
+__all__ = ["ModelInfo", "create_model", "list_models", "load_plugin", "model_names", "register_model"]
