@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from recurseg.errors import ConfigError, did_you_mean
@@ -24,7 +23,7 @@ BUILT_IN = {
     "monai_dynunet": "recurseg.models.monai_rivals",
     "monai_segresnet": "recurseg.models.monai_rivals",
 }
-"""Name of each model of recurseg → the module that registers it, imported when the model is first asked for."""
+"""Name of each built-in model → the module that registers it, imported when the model is first asked for."""
 
 ENTRY_POINT_GROUP = "recurseg.models"
 
@@ -67,8 +66,8 @@ _plugins: dict[str, list[str]] = {}
 def register_model(name: str, *, paper: str = "") -> Callable[[Builder], Builder]:
     """Makes a class or factory function available to `create_model` under `name`.
 
-    What is decorated takes `in_channels` and `num_classes` and, as further arguments with defaults, its options.
-    The module it gives has the class attributes `task`, `spatial_dims` and `sequence_axis`.
+    What is decorated takes `in_channels`, `num_classes` and, as further arguments with defaults, its options.
+    The module it gives has the attributes `task`, `spatial_dims` and `sequence_axis`.
 
     Args:
         name: Unique name; lower case with underscores.
@@ -100,7 +99,7 @@ def create_model(name: str, *, in_channels: int, num_classes: int, **options: An
     Args:
         name: One of `list_models()`.
         in_channels: Channels of the image, at least 1.
-        num_classes: Channels of the logits: 1 is one sigmoid logit, K ≥ 2 a softmax with background as class 0.
+        num_classes: Channels of the logits: 1 is a sigmoid logit, K ≥ 2 a softmax with background as class 0.
         **options: Options of this model; those left out keep their defaults, the paper's configuration.
 
     Returns:
@@ -108,7 +107,7 @@ def create_model(name: str, *, in_channels: int, num_classes: int, **options: An
         `(B, in_channels, *spatial)` of any spatial size to logits `(B, num_classes, *spatial)`.
 
     Raises:
-        ConfigError: If the name, an option or its value is unknown or impossible; the nearest known one is named.
+        ConfigError: If the name, an option or its value is unknown or impossible.
     """
     entry = _entry(name)
     if in_channels < 1 or num_classes < 1:
@@ -162,11 +161,9 @@ def load_plugin(module: str) -> list[str]:
         sys.path.append(os.getcwd())
     before = set(_entries)
     _import(module, f"plug-in '{module}'")
-    names = sorted(set(_entries) - before)
+    names = sorted(name for name, entry in _entries.items() if name not in before or _within(entry, module))
     if not names:
-        raise ConfigError(
-            f"plug-in '{module}' registers no model: decorate its class with @register_model(\"name\")"
-        )
+        raise ConfigError(f"plug-in '{module}' registers no model: decorate one with @register_model")
     _plugins[module] = names
     return names
 
@@ -209,6 +206,8 @@ def _entry(name: str) -> _Entry:
 
 
 def _modules() -> dict[str, str]:
+    from importlib.metadata import entry_points
+
     installed = {point.name: point.module for point in entry_points(group=ENTRY_POINT_GROUP)}
     return installed | BUILT_IN
 
@@ -220,9 +219,8 @@ def _import(module: str, what: str) -> None:
         raise
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(error.name + ".")):
-            raise ConfigError(
-                f"{what}: no module '{module}' in {os.getcwd()} or on the Python path (give its name without .py)"
-            ) from error
+            place = f"in {os.getcwd()} or on the Python path"
+            raise ConfigError(f"{what}: no module '{module}' {place}: give its name without .py") from error
         raise ConfigError(f"{what} needs the module '{error.name}': install it") from error
     except Exception as error:
         raise ConfigError(f"{what} fails to import: {type(error).__name__}: {error}") from error
@@ -230,7 +228,15 @@ def _import(module: str, what: str) -> None:
 
 def _options(entry: _Entry) -> dict[str, Any]:
     parameters = inspect.signature(entry.build).parameters
-    return {key: p.default for key, p in parameters.items() if key not in ("in_channels", "num_classes")}
+    return {
+        key: parameter.default
+        for key, parameter in parameters.items()
+        if key not in ("in_channels", "num_classes") and parameter.kind is not parameter.VAR_KEYWORD
+    }
+
+
+def _within(entry: _Entry, module: str) -> bool:
+    return f"{entry.build.__module__}.".startswith(f"{module}.")
 
 
 def _origin(build: Callable[..., Any]) -> tuple[str, str]:

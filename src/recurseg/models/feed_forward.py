@@ -1,0 +1,64 @@
+"""The model contract around a network that maps an image to logits and remembers nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from recurseg.errors import ConfigError
+from recurseg.models.padding import crop_to, pad_to_multiple
+
+
+class FeedForward(nn.Module):
+    """A plain network as a recurseg model: any image size, no state, every modality needed.
+
+    Args:
+        network: Maps `(B, in_channels, *spatial)` to `(B, K, *spatial)` where `multiple` divides spatial.
+        in_channels: Channels that the network reads.
+        multiple: The size of one position at the network's coarsest level, for each spatial axis.
+    """
+
+    task = "segmentation"
+    sequence_axis = None
+
+    def __init__(self, network: nn.Module, *, in_channels: int, multiple: Sequence[int]) -> None:
+        super().__init__()
+        self.network = network
+        self.in_channels = in_channels
+        self.multiple = tuple(multiple)
+        self.spatial_dims = len(self.multiple)
+
+    def forward(
+        self,
+        image: Float[Tensor, "b c *spatial"],
+        state: None = None,
+        *,
+        present: Bool[Tensor, "b c"] | None = None,
+        return_state: bool = False,
+    ) -> Float[Tensor, "b k *spatial"] | tuple[Float[Tensor, "b k *spatial"], None]:
+        """Computes the logits of an image.
+
+        Args:
+            image: `(B, C, H, W)` or `(B, C, D, H, W)`, as `spatial_dims` says; any size ≥ 1.
+            state: Refused: there is nothing to carry on from.
+            present: Refused: a missing modality cannot be left out.
+            return_state: Whether to return `(logits, None)`, the form of the recurrent models.
+
+        Returns:
+            Logits `(B, K, *spatial)`.
+
+        Raises:
+            ConfigError: If `state` or `present` is given, or the image has other axes or channels.
+        """
+        name = type(self.network).__name__
+        if state is not None:
+            raise ConfigError(f"{name} keeps no state: call it without 'state'")
+        if present is not None:
+            raise ConfigError(f"{name} needs every modality: call it without 'present'")
+        if image.ndim != self.spatial_dims + 2 or image.shape[1] != self.in_channels:
+            axes = ", ".join("DHW"[-self.spatial_dims :])
+            raise ConfigError(f"{name} takes (B, {self.in_channels}, {axes}), not {tuple(image.shape)}")
+        logits = crop_to(self.network(pad_to_multiple(image, self.multiple)), image.shape[2:])
+        return (logits, None) if return_state else logits

@@ -1,0 +1,121 @@
+"""U-Net for images: an encoder, a decoder and the skips between them (Ronneberger et al. 2015, fig. 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from recurseg.errors import ConfigError, did_you_mean
+from recurseg.models.feed_forward import FeedForward
+from recurseg.models.registry import register_model
+
+Join = Callable[[int, int], nn.Module]
+"""Builds a part of the network from its input and output channels."""
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "none": lambda channels: nn.Identity(),
+    "batch": nn.BatchNorm2d,
+    "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
+    "group": lambda channels: nn.GroupNorm(8, channels),
+}
+
+
+class UNet(nn.Module):
+    """The U shape: blocks joined by 2×2 max pooling on the way down and by `up` and skips on the way up.
+
+    Args:
+        in_channels: Channels of the image.
+        num_classes: Channels of the logits.
+        widths: Channels of each level, finest first.
+        block: Builds the convolutions of a level.
+        up: Builds what doubles height and width.
+        dropout: Probability of dropping an activation after the two coarsest encoder blocks.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        widths: Sequence[int],
+        *,
+        block: Join,
+        up: Join,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleList(block(fine, width) for fine, width in pairwise([in_channels, *widths]))
+        self.up = nn.ModuleList(up(coarse, fine) for coarse, fine in pairwise(reversed(widths)))
+        self.decoder = nn.ModuleList(block(2 * width, width) for width in reversed(widths[:-1]))
+        self.head = nn.Conv2d(widths[0], num_classes, 1)
+        self.pool = nn.MaxPool2d(2)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
+        """Computes logits; height and width are multiples of `2 ** (len(widths) - 1)`."""
+        skips = []
+        x = image
+        for level, block in enumerate(self.encoder):
+            x = block(x if level == 0 else self.pool(x))
+            if level >= len(self.encoder) - 2:
+                x = self.dropout(x)
+            skips.append(x)
+        skips.pop()
+        for up, block in zip(self.up, self.decoder, strict=True):
+            x = block(torch.cat([skips.pop(), up(x)], dim=1))
+        return self.head(x)
+
+
+@register_model("unet", paper="Ronneberger et al. 2015")
+def unet(
+    *,
+    in_channels: int,
+    num_classes: int,
+    widths: Sequence[int] = (64, 128, 256, 512, 1024),
+    norm: Literal["none", "batch", "instance", "group"] = "none",
+    dropout: float = 0.5,
+) -> FeedForward:
+    """The classic U-Net: two 3×3 convolutions and ReLU a level, 2×2 up-convolutions.
+
+    With one channel and one logit it has 31,030,593 parameters. Departs from the paper in padded convolutions,
+    so that the logits have the size of the image.
+
+    Args:
+        in_channels: Channels of the image.
+        num_classes: Channels of the logits.
+        widths: Channels of each level, finest first; multiples of 8 for group norm.
+        norm: Normalisation between convolution and ReLU; the paper has none.
+        dropout: Probability in [0, 1), after the two coarsest encoder blocks as in the published network.
+
+    Returns:
+        A model of images `(B, C, H, W)`.
+
+    Raises:
+        ConfigError: If the norm is unknown.
+    """
+    if norm not in NORMS:
+        raise ConfigError(f"model 'unet': unknown norm '{norm}'{did_you_mean(norm, NORMS)}")
+
+    def block(fine: int, width: int) -> nn.Module:
+        convolutions = [
+            (nn.Conv2d(channels, width, 3, padding=1), NORMS[norm](width), nn.ReLU(inplace=True))
+            for channels in (fine, width)
+        ]
+        return nn.Sequential(*(layer for triple in convolutions for layer in triple))
+
+    def up(coarse: int, fine: int) -> nn.Module:
+        return nn.ConvTranspose2d(coarse, fine, 2, stride=2)
+
+    network = UNet(in_channels, num_classes, widths, block=block, up=up, dropout=dropout)
+    network.apply(_initialise)
+    return FeedForward(network, in_channels=in_channels, multiple=[2 ** (len(widths) - 1)] * 2)
+
+
+def _initialise(layer: nn.Module) -> None:
+    if isinstance(layer, nn.Conv2d):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]

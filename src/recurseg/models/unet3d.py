@@ -1,0 +1,92 @@
+"""3-D U-Net as in the released RSANet code, without its slice attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from recurseg.models.feed_forward import FeedForward
+from recurseg.models.registry import register_model
+
+
+class UNet3d(nn.Module):
+    """Strided convolutions down, nearest-neighbour upsampling up, group norm, no bias anywhere.
+
+    Args:
+        in_channels: Channels of the volume.
+        num_classes: Channels of the logits.
+        widths: Channels of each level, finest first.
+        groups: Groups of the group norm; divides every width.
+        dropout: Probability of dropping a whole channel after the first convolution.
+    """
+
+    def __init__(
+        self, in_channels: int, num_classes: int, widths: Sequence[int], *, groups: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(_conv(in_channels, widths[0], 3), nn.Dropout3d(dropout))
+        self.encoder = nn.ModuleList(
+            _block(fine, width, groups) for fine, width in pairwise([widths[0], *widths])
+        )
+        self.down = nn.ModuleList(_conv(width, width, 3, stride=2) for width in widths[:-1])
+        self.up = nn.ModuleList(
+            nn.Sequential(_conv(coarse, fine, 1), nn.Upsample(scale_factor=2, mode="nearest"))
+            for coarse, fine in pairwise(reversed(widths))
+        )
+        self.decoder = nn.ModuleList(_block(2 * width, width, groups) for width in reversed(widths[:-1]))
+        self.head = nn.Sequential(_conv(widths[0], widths[0], 3), _conv(widths[0], num_classes, 1))
+
+    def forward(self, volume: Float[Tensor, "b c d h w"]) -> Float[Tensor, "b k d h w"]:
+        """Computes logits; every spatial size is a multiple of `2 ** (len(widths) - 1)`."""
+        x = self.encoder[0](self.stem(volume))
+        skips = []
+        for down, block in zip(self.down, self.encoder[1:], strict=True):
+            skips.append(x)
+            x = block(down(x))
+        for up, block in zip(self.up, self.decoder, strict=True):
+            x = block(torch.cat([skips.pop(), up(x)], dim=1))
+        return self.head(x)
+
+
+@register_model("unet3d", paper="Çiçek et al. 2016, as the backbone of RSANet (Zhang et al. 2019)")
+def unet3d(
+    *,
+    in_channels: int,
+    num_classes: int,
+    widths: Sequence[int] = (32, 64, 128, 256, 512),
+    groups: int = 8,
+    dropout: float = 0.2,
+) -> FeedForward:
+    """The 3-D U-Net that RSANet adds slice attention to: 23,766,368 parameters at 3 channels and 2 classes.
+
+    Args:
+        in_channels: Channels of the volume.
+        num_classes: Channels of the logits.
+        widths: Channels of each level, finest first; each a multiple of `groups`.
+        groups: Groups of the group norm.
+        dropout: Probability in [0, 1) of dropping a channel after the first convolution.
+
+    Returns:
+        A model of volumes `(B, C, D, H, W)`.
+    """
+    network = UNet3d(in_channels, num_classes, widths, groups=groups, dropout=dropout)
+    return FeedForward(network, in_channels=in_channels, multiple=[2 ** (len(widths) - 1)] * 3)
+
+
+def _conv(fine: int, width: int, kernel: int, *, stride: int = 1) -> nn.Module:
+    return nn.Conv3d(fine, width, kernel, stride=stride, padding=kernel // 2, bias=False)
+
+
+def _block(fine: int, width: int, groups: int) -> nn.Module:
+    return nn.Sequential(
+        _conv(fine, width, 3),
+        nn.GroupNorm(groups, width),
+        nn.ReLU(inplace=True),
+        _conv(width, width, 3),
+        nn.GroupNorm(groups, width),
+        nn.ReLU(inplace=True),
+    )
