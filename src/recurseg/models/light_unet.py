@@ -19,7 +19,7 @@ def light_unet(
     widths: Sequence[int] = (8, 16, 32, 64, 128),
     dropout: float = 0.0,
 ) -> FeedForward:
-    """A thin U-Net: two 3×3 convolutions a level, each with ReLU and batch norm; bilinear up and 1×1 convolution.
+    """A thin U-Net: two 3×3 convolutions a level, each before ReLU and batch norm; bilinear upsampling.
 
     Args:
         in_channels: Channels of the image.

@@ -81,8 +81,8 @@ def unet(
 ) -> FeedForward:
     """The classic U-Net: two 3×3 convolutions and ReLU a level, 2×2 up-convolutions.
 
-    With one channel and one logit it has 31,030,593 parameters. Departs from the paper in padded convolutions,
-    so that the logits have the size of the image.
+    With one channel and one logit it has 31,030,593 parameters. Its convolutions are padded, where the
+    paper's are not, so that the logits have the size of the image.
 
     Args:
         in_channels: Channels of the image.
