@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import pytest
 import torch
@@ -11,7 +12,10 @@ torch.manual_seed(0)
 def arguments(spatial, *, channels=3, width=2, kernel=3, batch=2, bias=1, state=False, dtype=torch.float64):
     n, d = 2 * len(spatial), len(spatial)
     k = (kernel,) * (d - 1)
-    make = lambda *shape: (torch.randn(*shape, dtype=dtype) * 0.5).requires_grad_()
+
+    def make(*shape):
+        return (torch.randn(*shape, dtype=dtype) * 0.5).requires_grad_()
+
     x = make(batch, channels, *spatial)
     weights = make(n, 4 * width, channels, *k), make(n, 4 * width, width, *k)
     biases = [make(n, 4 * width) if bias > j else None for j in range(2)]
@@ -55,9 +59,10 @@ def test_a_hand_worked_step():
     x = torch.tensor([0.5, -1.0]).view(1, 1, 2, 1)
     one = torch.ones(1, 4, 1, 1)
     hidden, _ = fast.pyramid_sweep(x, one, one)
-    import math
 
-    s = lambda v: 1 / (1 + math.exp(-v))
+    def s(v):
+        return 1 / (1 + math.exp(-v))
+
     c1 = s(0.5) * math.tanh(0.5)
     h1 = s(0.5) * math.tanh(c1)
     z = -1.0 + h1

@@ -151,7 +151,15 @@ class _PyramidSweep(torch.autograd.Function):
             grad_state = tuple(None if g is None else g.clone() for g in grad_finals[2 * d : 2 * d + 2])
             parts = scans[3 * d : 3 * d + 3]
             return _scan_backward(
-                grad_total, ctx.directions[d], x, weight_x[d], weight_h[d], *parts, state, grad_state, ctx.needs_input_grad
+                grad_total,
+                ctx.directions[d],
+                x,
+                weight_x[d],
+                weight_h[d],
+                *parts,
+                state,
+                grad_state,
+                ctx.needs_input_grad,
             )
 
         grads = run_parallel(run, range(n), device=x.device)
