@@ -1,0 +1,33 @@
+"""How good a segmentation is: metrics, their statistics, and tables of both."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recurseg.evaluation.comparison import Comparison as Comparison
+    from recurseg.evaluation.comparison import compare as compare
+    from recurseg.evaluation.metrics import METRICS as METRICS
+    from recurseg.evaluation.metrics import Metric as Metric
+    from recurseg.evaluation.result import Evaluation as Evaluation
+    from recurseg.evaluation.result import read_evaluation as read_evaluation
+    from recurseg.evaluation.scoring import evaluate as evaluate
+
+_HOME = {
+    "Comparison": "comparison",
+    "Evaluation": "result",
+    "METRICS": "metrics",
+    "Metric": "metrics",
+    "compare": "comparison",
+    "evaluate": "scoring",
+    "read_evaluation": "result",
+}
+
+__all__ = ["METRICS", "Comparison", "Evaluation", "Metric", "compare", "evaluate", "read_evaluation"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

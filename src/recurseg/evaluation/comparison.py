@@ -1,0 +1,128 @@
+"""Two methods on the same cases: paired differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recurseg.errors import DataError
+from recurseg.evaluation.files import write_text
+from recurseg.evaluation.metrics import METRICS, choose
+from recurseg.evaluation.result import SCHEMA_VERSION, Evaluation, number, read_evaluation
+from recurseg.evaluation.statistics import Paired, paired
+
+
+@dataclass(frozen=True)
+class Line:
+    """The paired comparison of one metric and class; `pairs` holds (case, first, second)."""
+
+    metric: str
+    class_name: str
+    unit: str
+    paired: Paired
+    pairs: list[tuple[str, float, float]]
+    undefined: list[str]
+
+
+@dataclass
+class Comparison:
+    """How a second method does against a first one.
+
+    Attributes:
+        lines: One a metric and class.
+        notes: What was left out, one line each.
+    """
+
+    lines: list[Line]
+    notes: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns everything as plain data; differences are second − first."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "notes": self.notes,
+            "comparison": [
+                {
+                    "metric": line.metric,
+                    "class": line.class_name,
+                    "unit": line.unit,
+                    **line.paired._asdict(),
+                    "undefined": line.undefined,
+                    "cases": {case: {"first": a, "second": b} for case, a, b in line.pairs},
+                }
+                for line in self.lines
+            ],
+        }
+
+    def to_json(self, path: Path | str) -> Path:
+        """Writes everything as one JSON document and returns its path."""
+        import json
+
+        return write_text(path, lambda stream: json.dump(self.as_dict(), stream, indent=1, ensure_ascii=False))
+
+    def table(self) -> Any:
+        """Returns a `rich.table.Table`, one line a metric and class."""
+        from rich.table import Table
+
+        table = Table(title="second − first, with 95 % interval", title_justify="left")
+        for heading in ("metric", "class", "first", "second", "difference", "p", "won/lost/tied"):
+            table.add_column(heading, justify="left" if heading in ("metric", "class") else "right")
+        for line in self.lines:
+            p = line.paired
+            interval = f" [{number(p.interval[0])}, {number(p.interval[1])}]" if p.interval else ""
+            table.add_row(
+                line.metric,
+                line.class_name,
+                number(p.first),
+                number(p.second),
+                f"{number(p.difference)}{interval}",
+                "" if p.p is None else f"{p.p:.2g}",
+                f"{p.wins}/{p.losses}/{p.ties}",
+            )
+        return table
+
+
+def compare(
+    first: Evaluation | Path | str, second: Evaluation | Path | str, *, metrics: Sequence[str] | None = None
+) -> Comparison:
+    """Compares two evaluations of the same cases.
+
+    Args:
+        first: An `Evaluation`, or the JSON or CSV file of one.
+        second: The other; differences are second − first, wins are the second's.
+        metrics: Ids to compare; by default all that both hold.
+
+    Returns:
+        Paired differences with a bootstrap interval and the Wilcoxon signed-rank test from six cases up,
+        and wins, losses and ties. A case where either value is undefined is left out and listed.
+
+    Raises:
+        DataError: The cases differ (named), or there is nothing in common.
+        ConfigError: An unknown metric.
+    """
+    a = first if isinstance(first, Evaluation) else read_evaluation(first)
+    b = second if isinstance(second, Evaluation) else read_evaluation(second)
+    if only := sorted(set(a.cases) ^ set(b.cases)):
+        raise DataError(f"the two evaluations hold different cases: {', '.join(only[:5])}: evaluate both on the same")
+    one, other = a.by_class(), b.by_class()
+    wanted = None if metrics is None else {m.id for m in choose(metrics)}
+    lines, notes = [], []
+    for metric, name in one:
+        if (metric, name) not in other or (wanted is not None and metric not in wanted):
+            continue
+        triples = [(case, x, other[metric, name][case]) for case, x in one[metric, name].items()]
+        defined = [t for t in triples if not (math.isnan(t[1]) or math.isnan(t[2]))]
+        undefined = [t[0] for t in triples if t not in defined]
+        if not defined:
+            notes.append(f"{metric} of {name} left out: undefined in every case")
+            continue
+        _, x, y = zip(*defined, strict=True)
+        higher = metric not in METRICS or METRICS[metric].better == "higher"
+        unit = METRICS[metric].unit if metric in METRICS else ""
+        lines.append(Line(metric, name, unit, paired(x, y, higher_is_better=higher), defined, undefined))
+    if not lines:
+        raise DataError("the two evaluations share no defined metric of a class: evaluate both with the same metrics")
+    return Comparison(lines, notes)

@@ -1,0 +1,152 @@
+"""The registry of metrics: an id, a unit, a definition and a policy for empty masks for every number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from recurseg.errors import ConfigError, did_you_mean
+from recurseg.evaluation import overlap, partition, surface
+
+EITHER_EMPTY_ZERO = "both empty: undefined; one empty: 0"
+EITHER_EMPTY_DIAGONAL = "both empty: undefined; one empty: the diagonal of the image in mm"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number that says how well a prediction agrees with a reference.
+
+    Calling it with `(prediction, reference, spacing)` gives the value, nan where it is undefined.
+
+    Attributes:
+        id: Name that says the definition.
+        unit: Unit of the value; "" for a pure number.
+        range: Smallest and largest possible value.
+        better: Whether "higher" or "lower" values are better.
+        definition: Formula in one line.
+        empty: What happens where one mask or both are empty.
+        source: Where the definition comes from.
+        takes: "class" for masks of one class, "membrane" for a membrane probability or mask.
+        measure: `(prediction, reference, spacing) -> measurement`; metrics with the same one share its cost.
+        score: Measurement → value.
+        needs_mm: Whether it takes a spacing in mm.
+    """
+
+    id: str
+    unit: str
+    range: tuple[float, float]
+    better: Literal["higher", "lower"]
+    definition: str
+    empty: str
+    source: str
+    takes: Literal["class", "membrane"]
+    measure: Callable[[np.ndarray, np.ndarray, Sequence[float] | None], Any]
+    score: Callable[[Any], float]
+    needs_mm: bool = False
+
+    def __call__(
+        self, prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float] | None = None
+    ) -> float:
+        """Returns the value for one pair of masks.
+
+        Args:
+            prediction: Mask of one class (bool or 0/1), any shape; for membrane metrics also a float
+                probability of membrane, (H, W) or (sections, H, W).
+            reference: Mask on the same grid; integers may hold 255, which is not counted.
+            spacing: Millimetres per voxel, one number an axis; only `*_mm` metrics use it.
+        """
+        return self.score(self.measure(prediction, reference, spacing))
+
+
+INFINITE = float("inf")
+
+METRICS: dict[str, Metric] = {
+    metric.id: metric
+    for metric in (
+        Metric(
+            id="dice", unit="", range=(0, 1), better="higher", takes="class",
+            definition="2·TP / (2·TP + FP + FN)", empty=EITHER_EMPTY_ZERO,
+            source="Dice 1945", measure=overlap.count, score=overlap.dice,
+        ),
+        Metric(
+            id="iou", unit="", range=(0, 1), better="higher", takes="class",
+            definition="TP / (TP + FP + FN)", empty=EITHER_EMPTY_ZERO,
+            source="Jaccard 1901", measure=overlap.count, score=overlap.iou,
+        ),
+        Metric(
+            id="precision", unit="", range=(0, 1), better="higher", takes="class",
+            definition="TP / (TP + FP)", empty=EITHER_EMPTY_ZERO,
+            source="positive predictive value", measure=overlap.count, score=overlap.precision,
+        ),
+        Metric(
+            id="recall", unit="", range=(0, 1), better="higher", takes="class",
+            definition="TP / (TP + FN)", empty=EITHER_EMPTY_ZERO,
+            source="sensitivity", measure=overlap.count, score=overlap.recall,
+        ),
+        Metric(
+            id="hd95_mm", unit="mm", range=(0, INFINITE), better="lower", takes="class", needs_mm=True,
+            definition="max of the two directed 95th percentiles of surface distances",
+            empty=EITHER_EMPTY_DIAGONAL, source="MRBrainS (Mendrik et al. 2015)",
+            measure=surface.surface_distances, score=surface.hd95_mm,
+        ),
+        Metric(
+            id="assd_mm", unit="mm", range=(0, INFINITE), better="lower", takes="class", needs_mm=True,
+            definition="mean surface distance over the surface voxels of both masks",
+            empty=EITHER_EMPTY_DIAGONAL, source="Heimann et al. 2009",
+            measure=surface.surface_distances, score=surface.assd_mm,
+        ),
+        Metric(
+            id="avd_percent", unit="%", range=(0, INFINITE), better="lower", takes="class",
+            definition="100·|V_prediction − V_reference| / V_reference",
+            empty="both empty: undefined; one empty: 100", source="MRBrainS (Mendrik et al. 2015)",
+            measure=overlap.count, score=overlap.avd_percent,
+        ),
+        Metric(
+            id="pixel_error:fraction@0.5", unit="", range=(0, 1), better="lower", takes="membrane",
+            definition="wrong pixels / all pixels, membrane where its probability reaches 0.5",
+            empty="no counted pixel: undefined", source="ISBI-2012 EM challenge, squared pixel distance",
+            measure=partition.pixel_counts, score=partition.error_fraction,
+        ),
+        Metric(
+            id="pixel_error:best_f", unit="", range=(0, 1), better="lower", takes="membrane",
+            definition="1 − max over thresholds of F(membrane pixels)",
+            empty="no membrane on either side: undefined; on one side: 1",
+            source="ISBI-2012 EM challenge, with membrane as the positive class",
+            measure=partition.pixel_counts, score=partition.error_best_f,
+        ),
+        Metric(
+            id="pixel_error:best_f_cell", unit="", range=(0, 1), better="lower", takes="membrane",
+            definition="1 − max over thresholds of F(cell pixels)",
+            empty="no cell on either side: undefined; on one side: 1",
+            source="ISBI-2012 EM challenge, as its software counts (cell is the positive class)",
+            measure=partition.pixel_counts, score=partition.error_best_f_cell,
+        ),
+        Metric(
+            id="rand_error", unit="", range=(0, 1), better="lower", takes="membrane",
+            definition="1 − max over thresholds of F(pixel pairs within a cell), reference membrane left out",
+            empty="no cell pair on either side: undefined; on one side: 1",
+            source="ISBI-2012 EM challenge, foreground-restricted Rand error",
+            measure=partition.pair_counts, score=partition.rand_error,
+        ),
+    )
+}  # fmt: skip
+"""Every metric by id, in the order in which tables show them."""
+
+
+def choose(ids: Iterable[str]) -> list[Metric]:
+    """Returns metrics by id.
+
+    Raises:
+        ConfigError: For an unknown id, with the nearest known one.
+    """
+    chosen = []
+    for name in ids:
+        if name not in METRICS:
+            raise ConfigError(f"unknown metric '{name}'{did_you_mean(name, METRICS)}")
+        chosen.append(METRICS[name])
+    if not chosen:
+        raise ConfigError(f"no metric asked for; known: {', '.join(METRICS)}")
+    return chosen

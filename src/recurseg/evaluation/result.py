@@ -1,0 +1,218 @@
+"""What an evaluation found: one number a case, class and metric, and their summary, as table, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recurseg.errors import DataError
+from recurseg.evaluation.files import write_text
+from recurseg.evaluation.metrics import METRICS
+from recurseg.evaluation.statistics import FEWEST, mean_interval
+
+SCHEMA_VERSION = 1
+ALL_CLASSES = "mean of classes"
+COLUMNS = ("case", "class", "metric", "value", "unit")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One value; nan where the metric is undefined for this case and class."""
+
+    case: str
+    class_name: str
+    metric: str
+    value: float
+    unit: str
+
+    def as_dict(self) -> dict[str, Any]:
+        value = None if math.isnan(self.value) else self.value
+        return dict(zip(COLUMNS, (self.case, self.class_name, self.metric, value, self.unit), strict=True))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A metric of a class over cases.
+
+    Attributes:
+        metric: Id of the metric.
+        class_name: The class, or "mean of classes" (mean over a case's defined classes, then over cases).
+        unit: Unit of mean, interval and values.
+        n: Cases with a defined value.
+        mean: Mean over those cases; nan for none.
+        interval: 95 % bootstrap interval of the mean from six cases up, else None.
+        undefined: Cases without a value (both masks empty); they are not in the mean.
+        values: Case → value, listed where there are fewer than six cases; else empty.
+    """
+
+    metric: str
+    class_name: str
+    unit: str
+    n: int
+    mean: float
+    interval: tuple[float, float] | None
+    undefined: list[str]
+    values: dict[str, float]
+
+
+@dataclass
+class Evaluation:
+    """Values by case, class and metric.
+
+    Attributes:
+        rows: All values, in the order cases, metrics, classes.
+        notes: What was decided or left out, one line each.
+    """
+
+    rows: list[Row]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def cases(self) -> list[str]:
+        """Ids of the evaluated cases."""
+        return list(dict.fromkeys(row.case for row in self.rows))
+
+    def value(self, metric: str, *, class_name: str | None = None) -> float:
+        """Returns the mean over cases of a metric: of one class, or of the mean of classes where there are several.
+
+        Raises:
+            KeyError: Where the evaluation does not hold it.
+        """
+        found = [s for s in self.summary() if s.metric == metric and class_name in (None, s.class_name)]
+        if not found:
+            raise KeyError(f"{metric} of {class_name or 'all classes'}")
+        return found[-1].mean
+
+    def by_class(self) -> dict[tuple[str, str], dict[str, float]]:
+        """Returns case → value for every (metric, class), after the classes also for "mean of classes".
+
+        The mean of classes takes a case's defined classes; it is there where a metric has several classes.
+        """
+        values: dict[tuple[str, str], dict[str, float]] = {}
+        for metric in dict.fromkeys(row.metric for row in self.rows):
+            by_case: dict[str, list[float]] = {}
+            for row in (row for row in self.rows if row.metric == metric):
+                values.setdefault((metric, row.class_name), {})[row.case] = row.value
+                by_case.setdefault(row.case, []).append(row.value)
+            if any(len(classes) > 1 for classes in by_case.values()):
+                values[metric, ALL_CLASSES] = {case: _mean(classes) for case, classes in by_case.items()}
+        return values
+
+    def summary(self) -> list[Summary]:
+        """Returns one entry a metric and class, and one for the mean of classes where there are several."""
+        return [_summarise(metric, name, values) for (metric, name), values in self.by_class().items()]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns everything as plain data, with null for undefined values."""
+        definitions = {
+            id: {k: v for k, v in asdict(METRICS[id]).items() if k in ("unit", "better", "definition", "empty")}
+            for id in dict.fromkeys(row.metric for row in self.rows)
+            if id in METRICS
+        }
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "notes": self.notes,
+            "metrics": definitions,
+            "summary": [_plain(asdict(s)) for s in self.summary()],
+            "rows": [row.as_dict() for row in self.rows],
+        }
+
+    def to_json(self, path: Path | str) -> Path:
+        """Writes everything as one JSON document and returns its path."""
+        return write_text(path, lambda stream: json.dump(self.as_dict(), stream, indent=1, ensure_ascii=False))
+
+    def to_csv(self, path: Path | str) -> Path:
+        """Writes the per-case table (case, class, metric, value, unit; undefined as nan) and returns its path."""
+
+        def rows(stream: Any) -> None:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            writer.writerows((r.case, r.class_name, r.metric, r.value, r.unit) for r in self.rows)
+
+        return write_text(path, rows)
+
+    def table(self) -> Any:
+        """Returns a `rich.table.Table` of the summary."""
+        from rich.table import Table
+
+        count = len(self.cases)
+        table = Table(title=f"{count} case{'s' if count != 1 else ''}", title_justify="left")
+        for heading in ("metric", "class"):
+            table.add_column(heading)
+        table.add_column("mean", justify="right")
+        table.add_column("95 % interval" if count >= FEWEST else "cases")
+        table.add_column("unit")
+        for s in self.summary():
+            spread = f"{number(s.interval[0])} – {number(s.interval[1])}" if s.interval else _listed(s.values)
+            if s.undefined:
+                spread += f"  (undefined: {', '.join(s.undefined[:3])}{' …' if len(s.undefined) > 3 else ''})"
+            table.add_row(s.metric, s.class_name, number(s.mean), spread.strip(), s.unit)
+        return table
+
+
+def number(value: float) -> str:
+    """Returns a value for reading: four decimals near 1, four digits far from it."""
+    if math.isnan(value):
+        return "undefined"
+    return f"{value:.4f}" if value == 0 or 0.01 <= abs(value) < 1000 else f"{value:.3g}"
+
+
+def _listed(values: dict[str, float]) -> str:
+    return ", ".join(f"{case} {number(value)}" for case, value in values.items())
+
+
+def _mean(values: Iterable[float]) -> float:
+    values = [value for value in values if not math.isnan(value)]
+    return math.fsum(values) / len(values) if values else float("nan")
+
+
+def _summarise(metric: str, class_name: str, values: dict[str, float]) -> Summary:
+    defined = {case: value for case, value in values.items() if not math.isnan(value)}
+    return Summary(
+        metric=metric,
+        class_name=class_name,
+        unit=METRICS[metric].unit if metric in METRICS else "",
+        n=len(defined),
+        mean=_mean(defined.values()),
+        interval=mean_interval(list(defined.values())),
+        undefined=[case for case in values if case not in defined],
+        values=defined if len(defined) < FEWEST else {},
+    )
+
+
+def _plain(summary: dict[str, Any]) -> dict[str, Any]:
+    summary["class"] = summary.pop("class_name")
+    if math.isnan(summary["mean"]):
+        summary["mean"] = None
+    return summary
+
+
+def read_evaluation(path: Path | str) -> Evaluation:
+    """Reads an evaluation that was written as JSON or CSV.
+
+    Raises:
+        DataError: Where the file is absent or is not an evaluation.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".csv":
+            with path.open(newline="") as stream:
+                document: dict[str, Any] = {"rows": list(csv.DictReader(stream))}
+        else:
+            document = json.loads(path.read_text())
+        rows = [
+            Row(r["case"], r["class"], r["metric"], float("nan" if r["value"] is None else r["value"]), r["unit"])
+            for r in document["rows"]
+        ]
+        return Evaluation(rows, list(document.get("notes", [])))
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}): pass a file from 'recurseg evaluate --out'"
+        ) from None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise DataError(f"{path}: not an evaluation: pass a .json or .csv from 'recurseg evaluate --out'") from None

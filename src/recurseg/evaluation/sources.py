@@ -1,0 +1,176 @@
+"""Where predictions and references come from: folders, files, data sets or arrays, each as a list of `Labelled`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recurseg.data.case import Case, Volume
+from recurseg.errors import DataError
+
+if TYPE_CHECKING:
+    from recurseg.data.dataset import Dataset
+
+SUFFIXES = (
+    ".nii.gz", ".nii", ".tiff", ".tif", ".png", ".webp", ".bmp", ".jpg", ".jpeg", ".gif",
+    ".mha", ".mhd", ".nrrd", ".nhdr",
+)  # fmt: skip
+INDEX_NAME = "predictions.json"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One label map of one side, predicted or reference, in its file's own values.
+
+    Attributes:
+        id: The case it belongs to.
+        volume: The label map; float values in 0..1 are the probability of class 1.
+        label_map: File value → class; empty where nothing says so.
+        probability: Map of the probability of class 1, where it was saved.
+        case: The data set's case of a reference, where there is one.
+    """
+
+    id: str
+    volume: Volume
+    label_map: Mapping[int, int] = field(default_factory=dict)
+    probability: Volume | None = None
+    case: Case | None = None
+
+
+@dataclass(frozen=True)
+class Side:
+    """All label maps of one side; `whole` says that a partner for each of them is expected."""
+
+    items: list[Labelled]
+    class_names: list[str] = field(default_factory=list)
+    whole: bool = True
+    notes: list[str] = field(default_factory=list)
+
+
+def predictions_side(source: Path | str | Mapping[str, np.ndarray], spacing: Sequence[float] | None) -> Side:
+    """Reads predictions: arrays by case, a folder that `recurseg predict` wrote, or plain label files.
+
+    Raises:
+        DataError: Where there is nothing to evaluate or a named file is missing.
+    """
+    if isinstance(source, Mapping):
+        return Side([_from_array(id, array, spacing) for id, array in source.items()])
+    path = Path(source)
+    index = path if path.name == INDEX_NAME else path / INDEX_NAME
+    if index.is_file():
+        return _indexed(index)
+    return Side(_plain(path))
+
+
+def references_side(source: Path | str | Dataset | Mapping[str, np.ndarray], spacing: Sequence[float] | None) -> Side:
+    """Reads references: arrays by case, a data set, or plain label files.
+
+    Raises:
+        DataError: Where there is no label.
+    """
+    if isinstance(source, Mapping):
+        return Side([_from_array(id, array, spacing) for id, array in source.items()])
+    if isinstance(source, (str, Path)):
+        path = Path(source)
+        if not path.exists():
+            raise DataError(f"{path}: does not exist: pass a data set, or a folder or file of labels")
+        files = _label_files(path) if path.suffix not in (".yaml", ".yml") else []
+        if files and not (path / "dataset.yaml").exists():
+            return Side(_plain(path))
+        from recurseg.data.dataset import open_dataset
+
+        source = open_dataset(path)
+    return _from_dataset(source)
+
+
+def _from_dataset(dataset: Dataset) -> Side:
+    items = [
+        Labelled(case.id, case.label, case.label_map, case=case) for case in dataset.cases if case.label is not None
+    ]
+    if not items:
+        raise DataError(f"{dataset.root}: no case has a label: nothing to compare with")
+    return Side(items, list(dataset.class_names), whole=False, notes=list(dataset.notes))
+
+
+def _from_array(id: str, array: np.ndarray, spacing: Sequence[float] | None) -> Labelled:
+    array = np.asarray(array)
+    if array.ndim not in (2, 3):
+        raise DataError(f"case {id}: an array of shape {array.shape} is not a 2-D or 3-D label map")
+    volume = Volume(
+        array=array,
+        spacing=tuple(spacing) if spacing else (1.0,) * array.ndim,
+        affine=None,
+        path=Path(id),
+        format="array",
+        stack_axis=0 if array.ndim == 3 else None,
+        spacing_known=spacing is not None,
+    )
+    return Labelled(id, volume)
+
+
+def _indexed(index: Path) -> Side:
+    from recurseg.data.formats import open_volume
+
+    try:
+        document = json.loads(index.read_text(encoding="utf-8"))
+        label_map = {int(value): int(target) for value, target in (document.get("label_map") or {}).items()}
+        items = []
+        for id, entry in document["cases"].items():
+            probability = entry.get("probabilities")
+            items.append(
+                Labelled(
+                    id,
+                    open_volume(index.parent / entry["label"]),
+                    label_map,
+                    open_volume(index.parent / probability) if probability else None,
+                )
+            )
+        class_names = list(document.get("class_names") or [])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{index}: not an index of predictions ({error}): write it with 'recurseg predict'") from None
+    if not items:
+        raise DataError(f"{index}: lists no predicted case")
+    return Side(items, class_names)
+
+
+def _plain(path: Path) -> list[Labelled]:
+    """Label files without an index: one stack where file names are consecutive numbers, else one case a file."""
+    from recurseg.data.formats import open_volume
+
+    if path.is_file():
+        return [Labelled(stem(path), open_volume(path))]
+    files = _label_files(path)
+    if not files:
+        raise DataError(
+            f"{path}: no label file in it: pass a folder or file of labels ({', '.join(SUFFIXES[:5])} ...)"
+        )
+    if len(files) > 1 and _consecutive([stem(f) for f in files]):
+        return [Labelled(path.resolve().name, open_volume(path))]
+    return [Labelled(stem(file), open_volume(file)) for file in files]
+
+
+def _label_files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise DataError(f"{path}: does not exist: pass a folder or file of label maps")
+    return sorted(f for f in path.iterdir() if f.is_file() and f.name.lower().endswith(SUFFIXES) and f.name[0] != ".")
+
+
+def _consecutive(stems: Sequence[str]) -> bool:
+    if not all(re.fullmatch(r"\d+", s) for s in stems):
+        return False
+    numbers = sorted(map(int, stems))
+    return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def stem(path: Path) -> str:
+    """File name without its suffix, `.nii.gz` taken as one."""
+    suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), path.suffix)
+    return path.name[: len(path.name) - len(suffix)] if suffix else path.name
