@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recurseg.data.files import write_json
 from recurseg.errors import DataError
-from recurseg.evaluation.files import write_text
 from recurseg.evaluation.metrics import METRICS, choose
 from recurseg.evaluation.result import SCHEMA_VERSION, Evaluation, number, read_evaluation
 from recurseg.evaluation.statistics import Paired, paired
@@ -59,15 +59,14 @@ class Comparison:
 
     def to_json(self, path: Path | str) -> Path:
         """Writes everything as one JSON document and returns its path."""
-        import json
-
-        return write_text(path, lambda stream: json.dump(self.as_dict(), stream, indent=1, ensure_ascii=False))
+        write_json(Path(path), self.as_dict())
+        return Path(path)
 
     def table(self) -> Any:
         """Returns a `rich.table.Table`, one line a metric and class."""
         from rich.table import Table
 
-        table = Table(title="second − first, with 95 % interval", title_justify="left")
+        table = Table(box=None, header_style="bold", title="second − first, with 95 % interval", title_justify="left")
         for heading in ("metric", "class", "first", "second", "difference", "p", "won/lost/tied"):
             table.add_column(heading, justify="left" if heading in ("metric", "class") else "right")
         for line in self.lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Iterable
@@ -10,13 +11,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recurseg.data.files import write_json, write_text
 from recurseg.errors import DataError
-from recurseg.evaluation.files import write_text
 from recurseg.evaluation.metrics import METRICS
 from recurseg.evaluation.statistics import FEWEST, mean_interval
 
 SCHEMA_VERSION = 1
 ALL_CLASSES = "mean of classes"
+INSIDE = ("evaluation.json", "metrics.json", "validation/metrics.json")
 COLUMNS = ("case", "class", "metric", "value", "unit")
 
 
@@ -124,24 +126,24 @@ class Evaluation:
 
     def to_json(self, path: Path | str) -> Path:
         """Writes everything as one JSON document and returns its path."""
-        return write_text(path, lambda stream: json.dump(self.as_dict(), stream, indent=1, ensure_ascii=False))
+        write_json(Path(path), self.as_dict())
+        return Path(path)
 
     def to_csv(self, path: Path | str) -> Path:
         """Writes the per-case table (case, class, metric, value, unit; undefined as nan) and returns its path."""
-
-        def rows(stream: Any) -> None:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows((r.case, r.class_name, r.metric, r.value, r.unit) for r in self.rows)
-
-        return write_text(path, rows)
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows((r.case, r.class_name, r.metric, r.value, r.unit) for r in self.rows)
+        write_text(Path(path), stream.getvalue())
+        return Path(path)
 
     def table(self) -> Any:
         """Returns a `rich.table.Table` of the summary."""
         from rich.table import Table
 
         count = len(self.cases)
-        table = Table(title=f"{count} case{'s' if count != 1 else ''}", title_justify="left")
+        table = Table(box=None, header_style="bold", title=f"{count} case{'s' * (count != 1)}", title_justify="left")
         for heading in ("metric", "class"):
             table.add_column(heading)
         table.add_column("mean", justify="right")
@@ -195,10 +197,16 @@ def _plain(summary: dict[str, Any]) -> dict[str, Any]:
 def read_evaluation(path: Path | str) -> Evaluation:
     """Reads an evaluation that was written as JSON or CSV.
 
+    Args:
+        path: The file, a folder with `evaluation.json` or `metrics.json`, or a run folder (its `validation/`).
+
     Raises:
         DataError: Where the file is absent or is not an evaluation.
     """
     path = Path(path)
+    if path.is_dir():
+        inside = [path / name for name in INSIDE]
+        path = next((file for file in inside if file.is_file()), inside[0])
     try:
         if path.suffix == ".csv":
             with path.open(newline="") as stream:

@@ -1,0 +1,93 @@
+"""`recurseg evaluate`: how good predictions are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from recurseg.evaluation import Evaluation
+
+
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="Folder from `recurseg predict`, or label files.")],
+    labels: Annotated[Path, typer.Argument(help="Data set, or label files.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Per-case table: a .csv or .json file, or a folder for both."),
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="ID,ID", help="Metrics by id. Default: all that the inputs allow.")
+    ] = None,
+    spacing: Annotated[
+        str | None, typer.Option(metavar="MM,MM", help="Millimetres per voxel, one an axis of the file.")
+    ] = None,
+    classes: Annotated[str | None, typer.Option(metavar="NAME,NAME", help="Class names, background first.")] = None,
+    sections: Annotated[
+        str | None, typer.Option(metavar="A-B", help="Only these sections of a stack, counted from 0.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Compare predicted with reference labels: a value a case, class and metric, means and intervals."""
+    from recurseg import evaluation
+
+    check_out(out)
+    found = evaluation.evaluate(
+        predictions,
+        labels,
+        metrics=listed(metrics),
+        spacing=millimetres(spacing),
+        class_names=listed(classes),
+        sections=sections,
+    )
+    written = save(found, out)
+    if json_:
+        typer.echo(json.dumps(found.as_dict()))
+        return
+
+    from rich.console import Console
+
+    Console().print(found.table())
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+    for path in written:
+        typer.echo(f"written: {path}")
+
+
+def listed(text: str | None) -> list[str] | None:
+    """Splits "a, b" into its parts; None stays None."""
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def millimetres(text: str | None) -> tuple[float, ...] | None:
+    """Reads "1,1,5" as millimetres."""
+    from recurseg.errors import ConfigError
+
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--spacing {text}: write millimetres with commas, such as 1,1,5") from None
+
+
+def check_out(out: Path | None) -> None:
+    """Refuses an output of unknown kind before anything is computed."""
+    from recurseg.errors import ConfigError
+
+    if out is not None and out.suffix not in ("", ".csv", ".json") and not out.is_dir():
+        raise ConfigError(f"--out {out}: name a .csv file, a .json file or a folder")
+
+
+def save(found: Evaluation, out: Path | None) -> list[Path]:
+    """Writes the evaluation where `--out` says; returns the files."""
+    if out is None:
+        return []
+    if out.suffix == ".csv" and not out.is_dir():
+        return [found.to_csv(out)]
+    if out.suffix == ".json" and not out.is_dir():
+        return [found.to_json(out)]
+    return [found.to_csv(out / "evaluation.csv"), found.to_json(out / "evaluation.json")]
