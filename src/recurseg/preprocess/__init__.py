@@ -1,0 +1,6 @@
+"""What happens to a case before the network, and its exact inverse."""
+
+from recurseg.preprocess.config import Preprocessing
+from recurseg.preprocess.prepare import Geometry, Prepared, prepare, prepare_label, restore, restore_scores
+
+__all__ = ["Geometry", "Prepared", "Preprocessing", "prepare", "prepare_label", "restore", "restore_scores"]

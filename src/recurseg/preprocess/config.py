@@ -1,0 +1,52 @@
+"""What happens to a case before the network, as data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+
+class Preprocessing(BaseModel):
+    """The steps from a case to the network's input, in the order in which they happen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    replace_non_finite: float | None = None
+    """Value that NaN and infinite voxels become; null refuses images that have any."""
+    orientation: Literal["canonical", "stored"] = "canonical"
+    """canonical: the nearest right-anterior-superior axes, where the file knows them, with the slice axis moved to
+    the front; stored: the file's own axes and directions, with the slice axis moved to the front."""
+    crop_foreground: bool = False
+    """Whether to cut to the box of voxels that are not 0 in some modality, with a margin of two voxels; outside
+    of it everything is background. Later steps see only what is left."""
+    clip_percentiles: tuple[float, float] | None = None
+    """Percentiles, such as (0.5, 99.5), to which each modality is clipped; over the voxels that are not 0 where
+    `normalise` is foreground. null: no clipping."""
+    normalise: Literal["slice", "volume", "foreground", "none"] = "volume"
+    """z-score of each modality with mean and standard deviation of each slice, of the volume, or of the voxels that
+    are not 0 (which alone are changed); none: values as they are."""
+    spacing: tuple[float | None, ...] | None = Field(default=None, min_length=2, max_length=3)
+    """Millimetres per voxel to resample to, in the order of the network's axes (slice axis first); a null entry
+    keeps that axis, null keeps all."""
+
+    @field_validator("clip_percentiles")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 <= value[0] < value[1] <= 100:
+            raise ValueError(f"two percentiles with 0 <= low < high <= 100 expected, not {value}")
+        return value
+
+    @field_validator("spacing")
+    @classmethod
+    def _positive(cls, value: tuple[float | None, ...] | None) -> tuple[float | None, ...] | None:
+        if value is not None and not all(mm is None or 0 < mm < float("inf") for mm in value):
+            raise ValueError(f"positive millimetres expected, not {value}")
+        return value
+
+    @field_validator("replace_non_finite")
+    @classmethod
+    def _finite(cls, value: float | None) -> float | None:
+        if value is not None and not abs(value) < float("inf"):
+            raise ValueError("a finite number expected")
+        return value

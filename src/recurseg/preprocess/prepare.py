@@ -1,0 +1,208 @@
+"""A case on its way to the network, and the network's answer on its way back to the case's own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recurseg.data.case import Case, Volume
+from recurseg.errors import DataError, did_you_mean
+from recurseg.preprocess.config import Preprocessing
+from recurseg.preprocess.crop import Box, foreground_box, paste, whole_box
+from recurseg.preprocess.intensity import clip_to_percentiles, normalise
+from recurseg.preprocess.orientation import Orientation, orientation_of
+from recurseg.preprocess.resample import resample_linear, resample_nearest, target_shape
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The way from a stored grid to a prepared one.
+
+    Attributes:
+        stored_shape: Shape of the case.
+        orientation: First step: permuted and flipped axes.
+        box: Second step: what was left by the crop, in permuted axes.
+        shape: Third step: the prepared shape, resampled.
+    """
+
+    stored_shape: tuple[int, ...]
+    orientation: Orientation
+    box: Box
+    shape: tuple[int, ...]
+
+    @property
+    def oriented_shape(self) -> tuple[int, ...]:
+        return tuple(self.stored_shape[axis] for axis in self.orientation.axes)
+
+    @property
+    def box_shape(self) -> tuple[int, ...]:
+        return tuple(side.stop - side.start for side in self.box)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a network reads.
+
+    Attributes:
+        image: float32 `(C, *spatial)`, spatial = `(H, W)` or `(D, H, W)`.
+        label: int64 classes `(*spatial)`, 255 = ignore; None where the case has no label.
+        spacing: Millimetres per voxel in the order of `spatial`.
+        geometry: The way back.
+    """
+
+    image: np.ndarray
+    label: np.ndarray | None
+    spacing: tuple[float, ...]
+    geometry: Geometry
+
+
+def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | None = None) -> Prepared:
+    """Reads a case and brings it to the form that networks take.
+
+    Args:
+        case: Its images must lie on one grid.
+        config: What to do.
+        modalities: Names of the channels in their order; by default all that the case has.
+
+    Returns:
+        Image, label and the way back.
+
+    Raises:
+        DataError: A modality is missing or on another grid, an image has NaN or infinite voxels, or resampling is
+            wanted where the spacing is not known.
+    """
+    modalities = list(case.images) if modalities is None else list(modalities)
+    volumes = [_modality(case, name) for name in modalities]
+    reference = volumes[0]
+    orientation = orientation_of(reference, config.orientation)
+    image = np.stack([orientation.apply(_read(case, name, config)) for name in modalities])  # (C, *spatial)
+
+    box = foreground_box(image) if config.crop_foreground else whole_box(image.shape[1:])
+    image = image[(slice(None), *box)]
+    for channel in range(len(image)):
+        image[channel] = _intensity(image[channel], config)
+
+    spacing = tuple(float(case.spacing[axis]) for axis in orientation.axes)
+    shape = _resampled_shape(case, image.shape[1:], spacing, config)
+    geometry = Geometry(case.shape, orientation, box, shape)
+    return Prepared(
+        image=np.ascontiguousarray(resample_linear(image, shape)),
+        label=prepare_label(case, geometry),
+        spacing=tuple(mm * old / new for mm, old, new in zip(spacing, geometry.box_shape, shape, strict=True)),
+        geometry=geometry,
+    )
+
+
+def prepare_label(case: Case, geometry: Geometry) -> np.ndarray | None:
+    """The classes of a case on the prepared grid.
+
+    Args:
+        case: With or without a label.
+        geometry: Of the case's prepared image.
+
+    Returns:
+        int64 `(*spatial)`, 255 = ignore; None without a label.
+
+    Raises:
+        DataError: The label lies on another grid or holds an unknown value.
+    """
+    if case.label is None:
+        return None
+
+    from recurseg.data.labels import class_labels
+
+    if case.label.shape != geometry.stored_shape:
+        raise DataError(
+            f"case {case.id}: label grid {case.label.shape} differs from image grid {geometry.stored_shape}: "
+            f"resample {case.label.path} to the image"
+        )
+    label = geometry.orientation.apply(class_labels(case))[geometry.box]
+    return np.ascontiguousarray(resample_nearest(label, geometry.shape), dtype=np.int64)
+
+
+def restore(scores: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Turns class scores of a prepared image into labels on the case's own grid.
+
+    Args:
+        scores: `(K, *spatial)` probabilities, 2 ≤ K ≤ 255, class 0 = background.
+        geometry: Of the prepared image.
+
+    Returns:
+        uint8 class of the largest score, in the stored shape and axis order; outside a crop 0.
+    """
+    labels = resample_linear(scores, geometry.box_shape).argmax(axis=0).astype(np.uint8)
+    labels = paste(labels, geometry.box, geometry.oriented_shape, 0)
+    return np.ascontiguousarray(geometry.orientation.undo(labels))
+
+
+def restore_scores(scores: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Brings class probabilities of a prepared image to the case's own grid.
+
+    Args:
+        scores: `(K, *spatial)` probabilities, class 0 = background.
+        geometry: Of the prepared image.
+
+    Returns:
+        float32 `(K, *stored shape)`; outside a crop 1 for the background and 0 for every other class.
+    """
+    scores = resample_linear(scores, geometry.box_shape)
+    whole = [
+        paste(channel, geometry.box, geometry.oriented_shape, fill=float(index == 0))
+        for index, channel in enumerate(scores)
+    ]
+    return np.ascontiguousarray(geometry.orientation.undo(np.stack(whole)), dtype=np.float32)
+
+
+def _modality(case: Case, name: str) -> Volume:
+    if name not in case.images:
+        raise DataError(f"case {case.id}: no image of modality '{name}'{did_you_mean(name, case.images)}")
+    volume = case.images[name]
+    if volume.shape != case.shape:
+        raise DataError(
+            f"case {case.id}: grid {volume.shape} of {volume.path} differs from {case.shape} of "
+            f"{case.reference.path}: resample one to the other"
+        )
+    return volume
+
+
+def _read(case: Case, name: str, volume: Volume, config: Preprocessing) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        image = np.asarray(volume.array[...]).astype(np.float32)
+    bad = ~np.isfinite(image)
+    if not bad.any():
+        return image
+    if config.replace_non_finite is None:
+        first = tuple(int(index) for index in np.unravel_index(bad.argmax(), bad.shape))
+        raise DataError(
+            f"case {case.id}: modality '{name}' ({volume.path}) has {int(bad.sum())} NaN or infinite voxels, "
+            f"the first at {first}: clean the file or train with --set preprocessing.replace_non_finite=0"
+        )
+    image[bad] = config.replace_non_finite
+    return image
+
+
+def _intensity(image: np.ndarray, config: Preprocessing) -> np.ndarray:
+    if config.clip_percentiles is not None:
+        foreground = config.normalise == "foreground"
+        image = clip_to_percentiles(image, *config.clip_percentiles, foreground=foreground)
+    return normalise(image, config.normalise)
+
+
+def _resampled_shape(
+    case: Case, shape: tuple[int, ...], spacing: tuple[float, ...], config: Preprocessing
+) -> tuple[int, ...]:
+    if config.spacing is None or all(mm is None for mm in config.spacing):
+        return tuple(shape)
+    if len(config.spacing) != len(shape):
+        raise DataError(
+            f"case {case.id}: {len(shape)} axes, but preprocessing resamples {len(config.spacing)}: "
+            "predict images of the dimension that the model was trained on"
+        )
+    if not case.reference.spacing_known:
+        raise DataError(
+            f"case {case.id}: {case.reference.path} does not say its spacing, which resampling needs: "
+            "write it under spacing in dataset.yaml"
+        )
+    return target_shape(shape, spacing, config.spacing)

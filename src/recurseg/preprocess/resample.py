@@ -1,0 +1,64 @@
+"""Arrays on a finer or coarser grid of the same extent: voxel edges stay where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def target_shape(shape: Sequence[int], spacing: Sequence[float], wanted: Sequence[float | None]) -> tuple[int, ...]:
+    """Shape of the grid whose spacing comes nearest to what is wanted, at least 1 voxel an axis.
+
+    Args:
+        shape: Voxels an axis.
+        spacing: Millimetres per voxel.
+        wanted: Millimetres per voxel; None keeps the axis.
+    """
+    return tuple(
+        size if new is None else max(1, round(size * old / new))
+        for size, old, new in zip(shape, spacing, wanted, strict=True)
+    )
+
+
+def resample_linear(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Resamples linearly, one axis after the other; shrinking averages over what a new voxel covers.
+
+    Args:
+        array: `(C, *spatial)`.
+        shape: New spatial shape.
+
+    Returns:
+        float32 `(C, *shape)`; `array` itself where nothing changes.
+    """
+    if array.shape[1:] == tuple(shape):
+        return array
+
+    import torch
+    from torch.nn.functional import interpolate
+
+    tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    for axis, size in sorted(enumerate(shape, start=1), key=lambda change: change[1] / array.shape[change[0]]):
+        if size == tensor.shape[axis]:
+            continue
+        before, after = tensor.shape[:axis], tensor.shape[axis + 1 :]
+        plane = tensor.reshape(1, before.numel(), tensor.shape[axis], after.numel())
+        plane = interpolate(plane, size=(size, after.numel()), mode="bilinear", antialias=True)
+        tensor = plane.reshape(*before, size, *after)
+    return tensor.numpy()
+
+
+def resample_nearest(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Gives every voxel of the new grid the value of the voxel that its centre lies in.
+
+    Args:
+        array: `(*spatial)`, of any type.
+        shape: New shape.
+
+    Returns:
+        The same type, of `shape`; `array` itself where nothing changes.
+    """
+    if array.shape == tuple(shape):
+        return array
+    picks = [((2 * np.arange(new) + 1) * old) // (2 * new) for old, new in zip(array.shape, shape, strict=True)]
+    return array[np.ix_(*picks)]
