@@ -74,10 +74,10 @@ def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | No
             wanted where the spacing is not known.
     """
     modalities = list(case.images) if modalities is None else list(modalities)
-    volumes = [_modality(case, name) for name in modalities]
-    reference = volumes[0]
-    orientation = orientation_of(reference, config.orientation)
-    image = np.stack([orientation.apply(_read(case, name, config)) for name in modalities])  # (C, *spatial)
+    volumes = {name: _modality(case, name) for name in modalities}
+    orientation = orientation_of(case.reference, config.orientation)
+    oriented = [orientation.apply(_read(case, name, volume, config)) for name, volume in volumes.items()]
+    image = np.stack(oriented)  # (C, *spatial)
 
     box = foreground_box(image) if config.crop_foreground else whole_box(image.shape[1:])
     image = image[(slice(None), *box)]
