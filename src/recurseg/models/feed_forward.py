@@ -15,6 +15,7 @@ class FeedForward(nn.Module):
     """A plain network as a recurseg model: any image size, no state, every modality needed.
 
     Args:
+        name: Name of the model, for messages.
         network: Maps `(B, in_channels, *spatial)` to `(B, K, *spatial)` where `multiple` divides spatial.
         in_channels: Channels that the network reads.
         multiple: The size of one position at the network's coarsest level, for each spatial axis.
@@ -23,8 +24,9 @@ class FeedForward(nn.Module):
     task = "segmentation"
     sequence_axis = None
 
-    def __init__(self, network: nn.Module, *, in_channels: int, multiple: Sequence[int]) -> None:
+    def __init__(self, name: str, network: nn.Module, *, in_channels: int, multiple: Sequence[int]) -> None:
         super().__init__()
+        self.name = name
         self.network = network
         self.in_channels = in_channels
         self.multiple = tuple(multiple)
@@ -52,13 +54,14 @@ class FeedForward(nn.Module):
         Raises:
             ConfigError: If `state` or `present` is given, or the image has other axes or channels.
         """
-        name = type(self.network).__name__
         if state is not None:
-            raise ConfigError(f"{name} keeps no state: call it without 'state'")
+            raise ConfigError(f"model '{self.name}' keeps no state: call it without 'state'")
         if present is not None:
-            raise ConfigError(f"{name} needs every modality: call it without 'present'")
+            raise ConfigError(f"model '{self.name}' needs every modality: call it without 'present'")
         if image.ndim != self.spatial_dims + 2 or image.shape[1] != self.in_channels:
             axes = ", ".join("DHW"[-self.spatial_dims :])
-            raise ConfigError(f"{name} takes (B, {self.in_channels}, {axes}), not {tuple(image.shape)}")
-        logits = crop_to(self.network(pad_to_multiple(image, self.multiple)), image.shape[2:])
+            wanted = f"(B, {self.in_channels}, {axes})"
+            raise ConfigError(f"model '{self.name}' takes {wanted}, not {tuple(image.shape)}")
+        padded = pad_to_multiple(image, self.multiple, positions=2)
+        logits = crop_to(self.network(padded), image.shape[2:])
         return (logits, None) if return_state else logits

@@ -31,7 +31,7 @@ def light_unet(
         A model of images `(B, C, H, W)`.
     """
     network = UNet(in_channels, num_classes, widths, block=_block, up=_up, dropout=dropout)
-    return FeedForward(network, in_channels=in_channels, multiple=[2 ** (len(widths) - 1)] * 2)
+    return FeedForward("light_unet", network, in_channels=in_channels, multiple=[2 ** (len(widths) - 1)] * 2)
 
 
 def _block(fine: int, width: int) -> nn.Module:

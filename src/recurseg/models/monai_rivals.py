@@ -8,6 +8,7 @@ from typing import Literal
 
 from monai.networks.nets.dynunet import DynUNet
 from monai.networks.nets.segresnet import SegResNet
+from torch import nn
 
 from recurseg.errors import ConfigError
 from recurseg.models.feed_forward import FeedForward
@@ -15,7 +16,7 @@ from recurseg.models.registry import register_model
 
 
 @register_model("monai_dynunet", paper="Isensee et al. 2021 (nnU-Net), as MONAI's DynUNet")
-def dynunet(
+def monai_dynunet(
     *,
     in_channels: int,
     num_classes: int,
@@ -31,9 +32,9 @@ def dynunet(
         in_channels: Channels of the image.
         num_classes: Channels of the logits.
         spatial_dims: 2 for images, 3 for volumes.
-        widths: Channels of each level, finest first; nnU-Net takes (32, 64, 128, 256, 320) and more memory.
-        spacing: Voxel size in mm by axis; kernels and strides then follow it as in `kernels_and_strides`. None
-            treats all axes alike.
+        widths: Channels of each level, finest first; nnU-Net takes (32, 64, 128, 256, 320).
+        spacing: Voxel size in mm by axis, which kernels and strides then follow as `kernels_and_strides`
+            says. None treats all axes alike.
         residual: Whether blocks are residual.
         dropout: Probability in [0, 1).
 
@@ -46,11 +47,9 @@ def dynunet(
     _check_dims("monai_dynunet", spatial_dims)
     spacing = [1.0] * spatial_dims if spacing is None else spacing
     if len(spacing) != spatial_dims or min(spacing) <= 0:
-        raise ConfigError(
-            f"model 'monai_dynunet': spacing must be {spatial_dims} positive numbers, not {spacing}"
-        )
+        raise ConfigError(f"model 'monai_dynunet': spacing must be {spatial_dims} positive numbers, not {spacing}")
     kernels, strides = kernels_and_strides(spacing, levels=len(widths))
-    network = DynUNet(
+    dynunet = DynUNet(
         spatial_dims,
         in_channels,
         num_classes,
@@ -62,11 +61,13 @@ def dynunet(
         dropout=dropout or None,
     )
     multiple = [prod(steps) for steps in zip(*strides, strict=True)]
-    return FeedForward(network, in_channels=in_channels, multiple=multiple)
+    # DynUNet holds each of its blocks under two names, which a weight file cannot
+    network = nn.Sequential(dynunet.skip_layers, dynunet.output_block)
+    return FeedForward("monai_dynunet", network, in_channels=in_channels, multiple=multiple)
 
 
 @register_model("monai_segresnet", paper="Myronenko 2018, as MONAI's SegResNet")
-def segresnet(
+def monai_segresnet(
     *,
     in_channels: int,
     num_classes: int,
@@ -109,14 +110,16 @@ def segresnet(
         blocks_down=tuple(blocks_down),
         blocks_up=tuple(blocks_up),
     )
-    return FeedForward(network, in_channels=in_channels, multiple=[2 ** len(blocks_up)] * spatial_dims)
+    return FeedForward(
+        "monai_segresnet", network, in_channels=in_channels, multiple=[2 ** len(blocks_up)] * spatial_dims
+    )
 
 
 def kernels_and_strides(spacing: Sequence[float], *, levels: int) -> tuple[list[list[int]], list[list[int]]]:
     """Plans convolutions for anisotropic voxels by the rule of nnU-Net (Isensee et al. 2021).
 
-    An axis is halved, and convolved with 3 instead of 1, only once its voxels are less than twice the smallest:
-    voxels become cubes on the way down. The coarsest level convolves all axes.
+    An axis is halved, and convolved with 3 instead of 1, only once its voxels are less than twice the
+    smallest: voxels become cubes on the way down. The coarsest level convolves all axes.
 
     Args:
         spacing: Voxel size by axis, any unit.

@@ -15,26 +15,25 @@ def pad_to_multiple(
     image: Float[Tensor, "b c *spatial"],
     multiple: Sequence[int],
     *,
+    positions: int = 1,
     mode: Literal["replicate", "zero"] = "replicate",
 ) -> Float[Tensor, "b c *padded"]:
     """Pads the end of each spatial axis to the next multiple.
 
-    At least two positions are left at the coarsest level, in all axes together: normalisation over a single
-    one has no variance and cannot be trained.
-
     Args:
         image: `(B, C, *spatial)`, two or three spatial axes, any size ≥ 1.
         multiple: The size of one coarsest position per spatial axis, such as 16 for four halvings.
+        positions: Coarsest positions to have at least, all axes together; the last axis is padded for them.
+            Normalisation needs 2: a single one has no variance.
         mode: "replicate" repeats the last voxel, "zero" adds zeros.
 
     Returns:
         The padded image; the image itself where nothing is missing.
     """
     spatial = image.shape[2:]
-    positions = [-(-size // step) for size, step in zip(spatial, multiple, strict=True)]
-    if prod(positions) == 1:
-        positions[-1] = 2
-    missing = [n * step - size for n, step, size in zip(positions, multiple, spatial, strict=True)]
+    counts = [-(-size // step) for size, step in zip(spatial, multiple, strict=True)]
+    counts[-1] = max(counts[-1], -(-positions // prod(counts[:-1])))
+    missing = [count * step - size for count, step, size in zip(counts, multiple, spatial, strict=True)]
     if not any(missing):
         return image
     ends = [pad for axis in reversed(missing) for pad in (0, axis)]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from recurseg.errors import ConfigError, did_you_mean
+from recurseg.errors import ConfigError, RecursegError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,9 +84,7 @@ def register_model(name: str, *, paper: str = "") -> Callable[[Builder], Builder
         owner = BUILT_IN.get(name, build.__module__)
         known = _entries.get(name)
         if owner != build.__module__ or (known and _origin(known.build) != _origin(build)):
-            raise ConfigError(
-                f"model '{name}' of module {build.__module__} exists already: choose another name"
-            )
+            raise ConfigError(f"module {build.__module__}: a model '{name}' exists already: choose another name")
         _entries[name] = _Entry(build, paper)
         return build
 
@@ -121,15 +119,14 @@ def create_model(name: str, *, in_channels: int, num_classes: int, **options: An
             raise ConfigError(f"model '{name}' has no option '{option}'{near}")
     try:
         model = entry.build(in_channels=in_channels, num_classes=num_classes, **options)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except RecursegError:
+        raise
+    except Exception as error:
         given = ", ".join(f"{key}={value!r}" for key, value in options.items()) or "default options"
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"model '{name}' cannot be built with {given}: {reason}") from error
+        raise ConfigError(f"model '{name}' cannot be built with {given}: {_first_line(error)}") from error
     missing = [key for key in ("task", "spatial_dims", "sequence_axis") if not hasattr(model, key)]
     if missing:
-        raise ConfigError(
-            f"model '{name}' lacks the class attribute {' and '.join(missing)}: add what it takes"
-        )
+        raise ConfigError(f"model '{name}' lacks {', '.join(missing)}: add them as class attributes")
     return model
 
 
@@ -215,7 +212,7 @@ def _modules() -> dict[str, str]:
 def _import(module: str, what: str) -> None:
     try:
         importlib.import_module(module)
-    except ConfigError:
+    except RecursegError:
         raise
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(error.name + ".")):
@@ -223,7 +220,7 @@ def _import(module: str, what: str) -> None:
             raise ConfigError(f"{what}: no module '{module}' {place}: give its name without .py") from error
         raise ConfigError(f"{what} needs the module '{error.name}': install it") from error
     except Exception as error:
-        raise ConfigError(f"{what} fails to import: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"{what} fails to import: {type(error).__name__}: {_first_line(error)}") from error
 
 
 def _options(entry: _Entry) -> dict[str, Any]:
@@ -237,6 +234,10 @@ def _options(entry: _Entry) -> dict[str, Any]:
 
 def _within(entry: _Entry, module: str) -> bool:
     return f"{entry.build.__module__}.".startswith(f"{module}.")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _origin(build: Callable[..., Any]) -> tuple[str, str]:

@@ -112,7 +112,7 @@ def unet(
 
     network = UNet(in_channels, num_classes, widths, block=block, up=up, dropout=dropout)
     network.apply(_initialise)
-    return FeedForward(network, in_channels=in_channels, multiple=[2 ** (len(widths) - 1)] * 2)
+    return FeedForward("unet", network, in_channels=in_channels, multiple=[2 ** (len(widths) - 1)] * 2)
 
 
 def _initialise(layer: nn.Module) -> None:

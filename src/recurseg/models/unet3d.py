@@ -29,9 +29,7 @@ class UNet3d(nn.Module):
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(_conv(in_channels, widths[0], 3), nn.Dropout3d(dropout))
-        self.encoder = nn.ModuleList(
-            _block(fine, width, groups) for fine, width in pairwise([widths[0], *widths])
-        )
+        self.encoder = nn.ModuleList(_block(fine, width, groups) for fine, width in pairwise([widths[0], *widths]))
         self.down = nn.ModuleList(_conv(width, width, 3, stride=2) for width in widths[:-1])
         self.up = nn.ModuleList(
             nn.Sequential(_conv(coarse, fine, 1), nn.Upsample(scale_factor=2, mode="nearest"))
@@ -74,7 +72,7 @@ def unet3d(
         A model of volumes `(B, C, D, H, W)`.
     """
     network = UNet3d(in_channels, num_classes, widths, groups=groups, dropout=dropout)
-    return FeedForward(network, in_channels=in_channels, multiple=[2 ** (len(widths) - 1)] * 3)
+    return FeedForward("unet3d", network, in_channels=in_channels, multiple=[2 ** (len(widths) - 1)] * 3)
 
 
 def _conv(fine: int, width: int, kernel: int, *, stride: int = 1) -> nn.Module:
