@@ -58,3 +58,13 @@ def test_impossible_options_are_one_line(name, options, message):
     with pytest.raises(ConfigError, match=message) as caught:
         create_model(name, in_channels=1, num_classes=2, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_dynunet_for_thick_slices_trains_on_a_single_section():
+    model = create_model(
+        "monai_dynunet", in_channels=1, num_classes=2, widths=(4, 8, 16), spacing=(5, 1, 1), residual=True
+    ).train()
+    logits = model(torch.randn(1, 1, 1, 9, 7))
+    assert logits.shape == (1, 2, 1, 9, 7)
+    logits.square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
