@@ -1,0 +1,1 @@
+"""Prediction: packages, windows, and label files on the input's own grid."""

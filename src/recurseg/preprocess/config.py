@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 class Preprocessing(BaseModel):
     """The steps from a case to the network's input, in the order in which they happen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, validate_assignment=True)
 
     replace_non_finite: float | None = None
     """Value that NaN and infinite voxels become; null refuses images that have any."""

@@ -1,0 +1,234 @@
+"""A trained model with what stands before and after it: from a case to labels on the case's own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from recurseg.data.case import Case, Volume
+from recurseg.errors import ConfigError, DataError, ResourceError
+from recurseg.inference.components import keep_largest_component
+from recurseg.inference.package import SPEC_NAME, PackageSpec, load_package
+from recurseg.inference.tiling import Precision, predict_probabilities
+from recurseg.preprocess import prepare, restore, restore_scores
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about a case.
+
+    Attributes:
+        labels: uint8 class indices in the case's stored shape and axis order.
+        probabilities: float32 `(K, *stored shape)`, where they were asked for.
+        case: What was predicted.
+    """
+
+    labels: np.ndarray
+    probabilities: np.ndarray | None
+    case: Case
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A model ready to predict.
+
+    Attributes:
+        spec: What the model takes and gives.
+        model: On `device`.
+        device: Where the network runs.
+        precision: "float32", "bf16" or "fp16", of the network's convolutions.
+        package: The folder it was loaded from; None for a model that was never stored.
+    """
+
+    spec: PackageSpec
+    model: nn.Module
+    device: torch.device = torch.device("cpu")
+    precision: Precision = "float32"
+    package: Path | None = None
+
+    def predict(
+        self,
+        case: Case | Path | str | np.ndarray,
+        *,
+        spacing: Sequence[float] | None = None,
+        probabilities: bool = False,
+        flips: bool = False,
+        keep_largest: bool = False,
+        progress: Callable[[float], None] | None = None,
+    ) -> Prediction:
+        """Predicts one case.
+
+        Args:
+            case: A case; a path that `recurseg.data.dataset.open_dataset` reads as one case; or an array
+                `(H, W)` or `(D, H, W)` of a single modality, or `(C, *spatial)` of several.
+            spacing: Millimetres per voxel of an array, in the order of its spatial axes; for models that resample.
+            probabilities: Whether to return class probabilities too.
+            flips: Whether to average over mirror images: 2^axes times the work, often a little better.
+            keep_largest: Whether to keep only the largest connected piece of each foreground class.
+            progress: Called with the fraction done, in (0, 1].
+
+        Returns:
+            Labels on the case's own grid.
+
+        Raises:
+            DataError: A modality is missing, voxels are NaN, or the path cannot be read as an image.
+            ConfigError: The path holds several cases.
+            ResourceError: Not enough memory.
+        """
+        if isinstance(case, np.ndarray):
+            case = _case_of_array(case, self.spec.modalities, spacing)
+        elif not isinstance(case, Case):
+            case = _case_at(Path(case))
+        case = match_modalities(case, self.spec.modalities)
+        with _out_of_memory(case, self.spec):
+            prepared = prepare(replace(case, label=None), self.spec.preprocessing, modalities=self.spec.modalities)
+            scores = predict_probabilities(
+                self.model,
+                prepared.image,
+                window=self.spec.window,
+                overlap=self.spec.overlap,
+                flips=flips,
+                precision=self.precision,
+                progress=progress,
+            )
+            labels = restore(scores, prepared.geometry)
+            maps = restore_scores(scores, prepared.geometry) if probabilities else None
+        return Prediction(keep_largest_component(labels) if keep_largest else labels, maps, case)
+
+
+def load(
+    run_or_package: Path | str,
+    *,
+    device: str = "auto",
+    precision: Precision = "float32",
+    window: Sequence[int] | None = None,
+    plugin: str | None = None,
+) -> Segmenter:
+    """Loads a trained model for prediction; no code of the folder runs.
+
+    Args:
+        run_or_package: A run folder, whose best model is in its `package/`, or a package folder.
+        device: "auto" (the GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
+        precision: "float32", "bf16" or "fp16".
+        window: Size of the windows that tile an image, instead of the package's; smaller ones need less memory.
+        plugin: The module that registers the model, where the package names one.
+
+    Returns:
+        A segmenter.
+
+    Raises:
+        ConfigError: No such device, a wrong window or plug-in, or a package of an unknown form.
+        DataError: The folder is no run or package, or a file of it is damaged.
+    """
+    folder = package_folder(Path(run_or_package))
+    target = choose_device(device)
+    if precision not in ("float32", "bf16", "fp16"):
+        raise ConfigError(f"precision '{precision}' is not float32, bf16 or fp16")
+    spec, model = load_package(folder, plugin=plugin)
+    if window is not None:
+        if len(window) not in (2, 3) or any(side < 1 for side in window):
+            raise ConfigError(f"window {tuple(window)}: give 2 or 3 sides of at least 1 voxel")
+        spec = spec.model_copy(update={"window": tuple(window)})
+    try:
+        model = model.to(target)
+    except (RuntimeError, AssertionError) as error:
+        raise ResourceError(f"device '{device}' cannot hold the model: {str(error).splitlines()[0]}") from None
+    return Segmenter(spec, model, target, precision, folder)
+
+
+def package_folder(run_or_package: Path) -> Path:
+    """The package of a run folder, or the folder itself where it is a package."""
+    for folder in (run_or_package, run_or_package / "package"):
+        if (folder / SPEC_NAME).is_file():
+            return folder
+    if not run_or_package.exists():
+        raise DataError(f"{run_or_package}: does not exist: name a run folder or a package")
+    raise DataError(f"{run_or_package}: holds no package/{SPEC_NAME}: name a run whose training got to a validation")
+
+
+def choose_device(device: str) -> torch.device:
+    """Turns "auto" and device names into a device that is there. Raises ConfigError where it is not."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise ConfigError(f"device '{device}' is unknown: use auto, cpu, cuda, cuda:1 or mps") from None
+    there = {
+        "cpu": True,
+        "cuda": (chosen.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there.get(chosen.type, False):
+        raise ConfigError(f"device '{device}' is not available on this machine: use auto or cpu")
+    return chosen
+
+
+def match_modalities(case: Case, modalities: Sequence[str]) -> Case:
+    """The case with its images named as the model names them: a single one fits a model of one modality.
+
+    Raises:
+        DataError: A modality is missing.
+    """
+    if len(case.images) == len(modalities) == 1:
+        return replace(case, images={modalities[0]: case.reference})
+    missing = [name for name in modalities if name not in case.images]
+    if missing:
+        raise DataError(
+            f"case {case.id}: no image of modality {', '.join(missing)}; it has {', '.join(case.images)}, "
+            f"the model takes {', '.join(modalities)}: name the files of each modality in a dataset.yaml"
+        )
+    return case
+
+
+def _case_at(path: Path) -> Case:
+    from recurseg.data.dataset import open_dataset
+
+    cases = open_dataset(path, with_labels=False).cases
+    if len(cases) != 1:
+        raise ConfigError(f"{path}: holds {len(cases)} cases: predict one, or all with 'recurseg predict'")
+    return cases[0]
+
+
+def _case_of_array(array: np.ndarray, modalities: Sequence[str], spacing: Sequence[float] | None) -> Case:
+    channels = array[None] if len(modalities) == 1 and array.ndim in (2, 3) else array
+    if channels.ndim not in (3, 4) or len(channels) != len(modalities):
+        raise DataError(
+            f"array of shape {array.shape}: the model takes ({len(modalities)}, H, W) or ({len(modalities)}, D, H, W)"
+        )
+    dims = channels.ndim - 1
+    if spacing is not None and len(spacing) != dims:
+        raise DataError(f"spacing {tuple(spacing)} has not one number for each of {dims} axes")
+    images: Mapping[str, Volume] = {
+        name: Volume(
+            array=channel,
+            spacing=tuple(spacing) if spacing else (1.0,) * dims,
+            affine=None,
+            path=Path("array"),
+            format="array",
+            stack_axis=0 if dims == 3 else None,
+            spacing_known=spacing is not None,
+        )
+        for name, channel in zip(modalities, channels, strict=True)
+    }
+    return Case("array", images)
+
+
+@contextmanager
+def _out_of_memory(case: Case, spec: PackageSpec) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error).lower()
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate" not in text:
+            raise
+        raise ResourceError(
+            f"case {case.id}: not enough memory for windows of {spec.window} in an image of {case.shape}: "
+            "predict with smaller windows (--window) or on another device (--device cpu)"
+        ) from None

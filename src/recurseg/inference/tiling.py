@@ -1,0 +1,134 @@
+"""Class probabilities of an image of any size, predicted in overlapping windows that are blended."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recurseg.errors import ConfigError
+
+Precision = Literal["float32", "bf16", "fp16"]
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_WINDOWS_AT_ONCE = {"cpu": 1}
+
+
+def predict_probabilities(
+    model: nn.Module,
+    image: np.ndarray,
+    *,
+    window: Sequence[int],
+    overlap: float = 0.25,
+    flips: bool = False,
+    precision: Precision = "float32",
+    progress: Callable[[float], None] | None = None,
+) -> np.ndarray:
+    """Predicts the class probabilities of one prepared image.
+
+    The image is tiled by windows. Their probabilities, not their logits, are averaged with Gaussian weights
+    (standard deviation an eighth of the window), so that the middle of a window counts most. Models of images see a
+    volume slice by slice; models of volumes see an image as a volume of one slice.
+
+    Args:
+        model: On its device. Is put into evaluation mode and left in the mode in which it came.
+        image: float32 `(C, H, W)` or `(C, D, H, W)`, spatial size ≥ 1.
+        window: `(H, W)` or `(D, H, W)`; clipped to the image, D = 1 or ignored where the other side has no such axis.
+        overlap: How far neighbouring windows overlap, a fraction of the window in [0, 1).
+        flips: Whether to average over the image and its mirror images along every set of spatial axes.
+        precision: Of the network; probabilities are float32 always.
+        progress: Called with the fraction done, in (0, 1], after every few windows.
+
+    Returns:
+        float32 `(K, *spatial)`, K ≥ 2; a model of one sigmoid logit gives background and foreground.
+
+    Raises:
+        ConfigError: The network gives NaN or infinite values.
+    """
+    from monai.inferers.utils import sliding_window_inference
+
+    was_training = model.training
+    model.eval()
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    dims: int = getattr(model, "spatial_dims")  # noqa: B009
+    batch = _to_batch(torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)), dims)
+    sizes = tuple(batch.shape[2:])
+    roi = tuple(min(*pair) for pair in zip(_window_of(window, len(sizes)), sizes, strict=True))
+    at_once = _WINDOWS_AT_ONCE.get(device.type, 4)
+    total, done = len(batch) * window_count(sizes, roi, overlap), 0
+    mirrors = _mirrors(roi) if flips else [()]
+
+    def network(part: Tensor) -> Tensor:
+        nonlocal done
+        with torch.autocast(device.type, _DTYPES[precision]) if precision in _DTYPES else nullcontext():
+            views = [model(part.flip(axes)).flip(axes) if axes else model(part) for axes in mirrors]
+        blended = torch.stack([_probabilities(logits.float()) for logits in views]).mean(dim=0)
+        if progress:
+            done += len(part)
+            progress(done / total)
+        return blended
+
+    try:
+        with torch.inference_mode():
+            probabilities = sliding_window_inference(
+                batch,
+                roi_size=roi,
+                sw_batch_size=at_once,
+                predictor=network,
+                overlap=overlap,
+                mode="gaussian",
+                sw_device=device,
+                device="cpu",
+            )
+    finally:
+        model.train(was_training)
+    assert isinstance(probabilities, Tensor)
+    if not probabilities.isfinite().all():
+        raise ConfigError(f"the network gives NaN in {precision}: predict with precision float32 or train it again")
+    return _from_batch(probabilities, image.ndim - 1).numpy()
+
+
+def window_count(sizes: Sequence[int], roi: Sequence[int], overlap: float) -> int:
+    """Number of windows of size `roi` that cover an image of `sizes` with an overlap in [0, 1)."""
+    counts = []
+    for size, side in zip(sizes, roi, strict=True):
+        stride = side if side == size else max(1, int(side * (1 - overlap)))
+        counts.append(math.ceil((size - side) / stride) + 1)
+    return math.prod(counts)
+
+
+def _window_of(window: Sequence[int], dims: int) -> tuple[int, ...]:
+    return (1, *window) if len(window) < dims else tuple(window[-dims:])
+
+
+def _to_batch(image: Tensor, dims: int) -> Tensor:
+    if image.ndim - 1 == dims:
+        return image[None]
+    if dims == 2:
+        return image.movedim(1, 0)  # (D, C, H, W)
+    return image[None, :, None]  # (1, C, 1, H, W)
+
+
+def _from_batch(probabilities: Tensor, dims: int) -> Tensor:
+    if probabilities.ndim - 2 == dims:
+        return probabilities[0]
+    if dims == 3:
+        return probabilities.movedim(0, 1).contiguous()  # (K, D, H, W)
+    return probabilities[0, :, 0]
+
+
+def _mirrors(roi: Sequence[int]) -> list[tuple[int, ...]]:
+    axes = [axis for axis, side in enumerate(roi, start=2) if side > 1]
+    return [chosen for count in range(len(axes) + 1) for chosen in itertools.combinations(axes, count)]
+
+
+def _probabilities(logits: Tensor) -> Tensor:
+    if logits.shape[1] == 1:
+        foreground = logits.sigmoid()
+        return torch.cat([1 - foreground, foreground], dim=1)
+    return logits.softmax(dim=1)
