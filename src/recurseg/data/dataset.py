@@ -1,0 +1,275 @@
+"""Opening a data set: a folder or a `dataset.yaml` becomes a list of cases that are known to fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from recurseg.data import layouts
+from recurseg.data.case import IGNORE, Case, Volume
+from recurseg.data.formats import DEFAULT_MAX_BYTES, open_volume
+from recurseg.data.formats.folder import open_folder
+from recurseg.data.grid import grid_problem
+from recurseg.data.labels import class_labels, complete_map, count_values, infer_classes
+from recurseg.data.layouts.files import As, natural
+from recurseg.data.layouts.plain_folder import single_file
+from recurseg.data.manifest import MANIFEST_NAME, CaseEntry, DatasetManifest, Files, read_manifest
+from recurseg.data.slabs import slabs
+from recurseg.errors import ConfigError, DataError
+
+OnError = Literal["raise", "collect"]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A case that cannot be used, and why; `case` is empty where the whole data set is meant."""
+
+    case: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Cases and what is known about them together.
+
+    Attributes:
+        root: Folder that the manifest's paths start from.
+        manifest: The data set as data; `classes` and `label_map` filled in where labels were looked into.
+        cases: The usable cases.
+        notes: What was decided while reading.
+        failures: What is not usable; empty unless errors were collected.
+        label_values: Case id → file value → voxels, for the labels that were counted while opening.
+    """
+
+    root: Path
+    manifest: DatasetManifest
+    cases: list[Case]
+    notes: list[str]
+    failures: list[Failure] = field(default_factory=list)
+    label_values: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+
+    @property
+    def class_names(self) -> list[str]:
+        """Class names, index = class; empty without labels."""
+        return [self.manifest.classes[index] for index in range(len(self.manifest.classes))]
+
+    @property
+    def modalities(self) -> list[str]:
+        """Modalities in the order of the input channels."""
+        return list(self.manifest.modalities)
+
+
+def open_dataset(
+    path: Path | str,
+    *,
+    as_: As | None = None,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    with_labels: bool = True,
+    on_error: OnError = "raise",
+) -> Dataset:
+    """Opens a data set; reads headers, and label files only where nothing else says what their values mean.
+
+    Args:
+        path: A folder with a known layout or a `dataset.yaml` in it, such a file itself, or one image file.
+        as_: How to take a folder of 2-D files: one "stack", separate "images", or frames of a "sequence"; None
+            decides by their names.
+        max_bytes: A file whose header claims more is refused; `max_case_bytes` of the manifest goes first.
+        with_labels: False leaves label files alone, as prediction does.
+        on_error: "raise" stops at the first case that is not usable, "collect" puts it under `failures`.
+
+    Returns:
+        The data set; nothing of its images is in memory.
+
+    Raises:
+        DataError: Nothing there, no known layout, an unreadable file, grids that differ, two cases with one id,
+            labels that are not labels, or no foreground in any of them.
+        ConfigError: A mistake in `dataset.yaml`, or `as_` where it has no meaning.
+    """
+    root, manifest = find_manifest(Path(path), as_)
+    _refuse_repeated_ids(manifest, root)
+    if not with_labels:
+        manifest = manifest.model_copy(
+            update={"cases": [entry.model_copy(update={"label": None}) for entry in manifest.cases]}
+        )
+    budget = manifest.max_case_bytes or max_bytes
+    cases: list[Case] = []
+    failures: list[Failure] = []
+    counts: dict[str, dict[int, int]] = {}
+    for entry in manifest.cases:
+        try:
+            case = open_case(manifest, entry, root, max_bytes=budget)
+            if case.label is not None and not manifest.classes:
+                counts[case.id] = count_values(case)
+            problem = grid_problem(case)
+            if problem:
+                raise DataError(problem)
+            cases.append(case)
+        except DataError as error:
+            message = str(error) if f"case {entry.id}" in str(error) else f"case {entry.id}: {error}"
+            if on_error == "raise":
+                raise DataError(message) from None
+            failures.append(Failure(entry.id, message))
+    notes = list(manifest.notes)
+    if counts:
+        try:
+            manifest, decided = _name_classes(manifest, counts, root)
+            notes += decided
+        except DataError as error:
+            if on_error == "raise":
+                raise
+            failures.append(Failure("", str(error)))
+    if manifest.classes:
+        label_map = complete_map(manifest.label_map, len(manifest.classes))
+        cases = [replace(case, label_map=label_map) for case in cases]
+    return Dataset(root, manifest, cases, notes + _summed_notes(cases), failures, counts)
+
+
+def find_manifest(path: Path, as_: As | None = None) -> tuple[Path, DatasetManifest]:
+    """The folder that a data set's paths start from, and its manifest, read or recognised.
+
+    Raises:
+        DataError: Nothing there, or no known layout.
+        ConfigError: A mistake in `dataset.yaml`, or `as_` beside one.
+    """
+    path = path.expanduser().absolute()
+    written = path / MANIFEST_NAME if path.is_dir() else path
+    if written.suffix in (".yaml", ".yml") and written.is_file():
+        if as_ is not None:
+            raise ConfigError(f"{written}: says itself what its files are; '--as {as_}' cannot change it")
+        return written.parent, read_manifest(written)
+    if path.is_dir():
+        return path, layouts.recognise(path.resolve() if not path.name else path, as_)
+    if path.is_file():
+        return path.parent, single_file(path)
+    raise DataError(f"{path}: no such file or folder")
+
+
+def open_case(manifest: DatasetManifest, entry: CaseEntry, root: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Case:
+    """Opens the files of one case.
+
+    Args:
+        manifest: Says modalities, spacing and label values.
+        entry: The case.
+        root: Folder that paths start from.
+        max_bytes: A file whose header claims more is refused.
+
+    Raises:
+        DataError: A modality or a file is missing, or a file cannot be read.
+    """
+    images = {}
+    for modality in manifest.modalities:
+        if modality not in entry.images:
+            raise DataError(f"case {entry.id}: no file for modality {modality}")
+        images[modality] = _open(entry.images[modality], root, manifest.spacing, max_bytes)
+    for modality in entry.images:
+        if modality not in images:
+            raise DataError(f"case {entry.id}: modality {modality} is not one of {', '.join(images)}")
+    label = None if entry.label is None else _open(entry.label, root, manifest.spacing, max_bytes)
+    volumes = [*images.values(), *([label] if label else [])]
+    notes = tuple(dict.fromkeys(note for volume in volumes for note in volume.notes))
+    return Case(entry.id, images, label, entry.patient or entry.id, dict(manifest.label_map), notes)
+
+
+def require_labels(dataset: Dataset) -> None:
+    """Makes sure that every case has a label file.
+
+    Raises:
+        DataError: An image without its label, or no case at all.
+    """
+    if not dataset.cases:
+        raise DataError(f"{dataset.root}: no usable case")
+    for case in dataset.cases:
+        if case.label is None:
+            raise DataError(
+                f"case {case.id}: image without its label ({case.reference.path}): "
+                "add the label or leave the case out in a dataset.yaml"
+            )
+
+
+def require_trainable(dataset: Dataset) -> None:
+    """Makes sure that a data set can be trained on, reading labels until the first foreground voxel.
+
+    Raises:
+        DataError: An image without its label, a label value that nobody explained, or no foreground anywhere.
+    """
+    require_labels(dataset)
+    for case in dataset.cases:
+        assert case.label is not None
+        for slab in slabs(case.label):
+            classes = class_labels(case, slab)
+            if ((classes > 0) & (classes != IGNORE)).any():
+                return
+    raise DataError(f"{dataset.root}: no case has any foreground: every label holds only {dataset.class_names[0]}")
+
+
+def _open(files: Files, root: Path, spacing: tuple[float, ...] | None, max_bytes: int) -> Volume:
+    paths = [root / name for name in ([files] if isinstance(files, str) else files)]
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path}: no such file")
+    if isinstance(files, str):
+        volume = open_volume(paths[0], max_bytes=max_bytes)
+    else:
+        volume = open_folder(paths[0].parent, files=paths, max_bytes=max_bytes)
+    return volume if spacing is None else _with_spacing(volume, spacing)
+
+
+def _with_spacing(volume: Volume, spacing: tuple[float, ...]) -> Volume:
+    if len(spacing) != len(volume.shape):
+        raise DataError(
+            f"{volume.path}: has {len(volume.shape)} axes {volume.shape}, spacing in dataset.yaml has {len(spacing)}"
+        )
+    affine = volume.affine
+    if affine is not None:
+        affine = affine.copy()
+        axes = len(spacing)
+        affine[:3, :axes] *= np.asarray(spacing) / np.asarray(volume.spacing)
+    return replace(volume, spacing=tuple(spacing), affine=affine, spacing_known=True)
+
+
+def _refuse_repeated_ids(manifest: DatasetManifest, root: Path) -> None:
+    seen: dict[str, CaseEntry] = {}
+    for entry in manifest.cases:
+        other = seen.setdefault(entry.id, entry)
+        if other is not entry:
+            raise DataError(
+                f"{root}: two cases have the id {entry.id}: {_first_file(other)} and {_first_file(entry)}"
+            )
+
+
+def _first_file(entry: CaseEntry) -> str:
+    files = next(iter(entry.images.values()))
+    return files[0] if isinstance(files, list) else files
+
+
+def _name_classes(
+    manifest: DatasetManifest, counts: Mapping[str, Mapping[int, int]], root: Path
+) -> tuple[DatasetManifest, list[str]]:
+    """The manifest with the classes that its label files show."""
+    if manifest.label_map:
+        last = max((target for target in manifest.label_map.values() if target != IGNORE), default=1)
+        names = {index: f"class {index}" if index else "background" for index in range(last + 1)}
+        return manifest.model_copy(update={"classes": names}), []
+    try:
+        found = infer_classes({value for own in counts.values() for value in own})
+    except DataError as error:
+        raise DataError(f"{root}: {error}") from None
+    update = {"classes": dict(enumerate(found.names)), "label_map": found.values}
+    healthy = sorted((case for case, own in counts.items() if not set(own) - {0}), key=natural)
+    notes = [f"case {case} has no foreground (healthy)" for case in healthy[:5]]
+    if len(healthy) > 5:
+        notes.append(f"and {len(healthy) - 5} more cases have no foreground")
+    return manifest.model_copy(update=update), [*found.notes, *notes]
+
+
+def _summed_notes(cases: list[Case]) -> list[str]:
+    """What readers decided, each thing once with the number of cases."""
+    by_note: dict[str, list[str]] = {}
+    for case in cases:
+        for note in case.notes:
+            by_note.setdefault(note, []).append(case.id)
+    return [f"{note} ({ids[0]})" if len(ids) == 1 else f"{note} ({len(ids)} cases)" for note, ids in by_note.items()]

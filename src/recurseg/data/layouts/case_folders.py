@@ -1,0 +1,112 @@
+"""One folder a case, its files told apart by what their names have in common across cases."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from recurseg.data.layouts.files import As, folders, is_dicom_folder, is_stack_folder, refuse_as, stem, volume_files
+from recurseg.data.manifest import CaseEntry, DatasetManifest, Files, relative_path
+from recurseg.errors import DataError
+
+EXPECTS = "one folder a case with files named by modality (T1.nii.gz, FLAIR.nii.gz, seg.nii.gz)"
+
+_LABEL_RANKS = (r"truth|(?<![a-z])gt(?![a-z])|gold", "seg", "label|lbl|multiclass", "annot", "lesions?$", "mask")
+"""What a label file is called, the surest word first."""
+_BRAIN_MASK = r"(brain|head|body|skull)[-_. ]?mask"
+_SEQUENCE = r"t1w?|t2w?|t1(c|ce|n|gd|post)|t2f|pdw?|flair|ir|adc|dwi|swi|asl|ct|pet"
+
+
+def recognise(root: Path, as_: As | None) -> DatasetManifest | None:
+    """Recognises folders of cases, or the folder of one case with several modalities."""
+    found = [f for f in folders(root) if volume_files(f) and not is_stack_folder(f) and not is_dicom_folder(f)]
+    if not found or volume_files(root):
+        found = [root] if _is_one_case(root) else []
+    if not found:
+        return None
+    refuse_as(as_, root)
+    names = _short_names({folder: volume_files(folder) for folder in found})
+    labels = _labels({folder: list(keys) for folder, keys in names.items()})
+    left_out = sorted({key for keys in names.values() for key in keys if _is_mask(key)} - {labels})
+    counts = Counter(key for keys in names.values() for key in keys if key != labels and key not in left_out)
+    modalities = sorted(counts)
+    if not modalities or (len(found) > 1 and max(counts.values()) == 1):
+        return None
+    cases = []
+    for folder, files in names.items():
+        images: dict[str, Files] = {m: relative_path(files[m], root) for m in modalities if m in files}
+        missing = [m for m in modalities if m not in files]
+        if missing and labels in files and not images:
+            raise DataError(f"case {folder.name}: label without an image in {folder}")
+        if missing:
+            raise DataError(
+                f"case {folder.name}: no file for modality {missing[0]} in {folder}, other cases have one; "
+                "write a dataset.yaml to use fewer modalities or cases"
+            )
+        label = relative_path(files[labels], root) if labels in files else None
+        cases.append(CaseEntry(id=folder.name, patient=folder.name, images=images, label=label))
+    notes = [f"files named {labels} are the labels"] if labels else ["no file is named like a label"]
+    if left_out:
+        notes.append(f"files named {', '.join(left_out)} are masks and left aside")
+    return DatasetManifest(name=root.name, layout="case_folders", modalities=modalities, cases=cases, notes=notes)
+
+
+def _is_one_case(root: Path) -> bool:
+    files = volume_files(root)
+    keys = list(_short_names({root: files})[root]) if files else []
+    if len(keys) < 2 or len(keys) < len(files):
+        return False
+    named_alike = len(files) < 8 and all(stem(path).lower().startswith(root.name.lower()) for path in files)
+    told_apart = all(
+        any(re.fullmatch(_SEQUENCE, word, re.IGNORECASE) for word in _tokens(key)) or _label_rank(key) is not None
+        for key in keys
+    )
+    return named_alike or told_apart
+
+
+def _short_names(files: dict[Path, list[Path]]) -> dict[Path, dict[str, Path]]:
+    """Folder → short name → file: the words that most folders use, less those that all files of a folder share."""
+    words = {folder: {path: _words(path, folder) for path in paths} for folder, paths in files.items()}
+    used = Counter(w for paths in words.values() for w in {word for own in paths.values() for word in own})
+    common = {word for word, number in used.items() if number * 2 > len(files)}
+    short: dict[Path, dict[str, Path]] = {}
+    for folder, paths in words.items():
+        kept = {path: [word for word in own if word in common] for path, own in paths.items()}
+        shared = set.intersection(*(set(own) for own in kept.values())) if len(kept) > 1 else set()
+        short[folder] = {}
+        for path, own in kept.items():
+            name = "_".join(word for word in own if word not in shared) or "image"
+            if name in short[folder]:
+                raise DataError(f"case {folder.name}: {path.name} and {short[folder][name].name} are both '{name}'")
+            short[folder][name] = path
+    return short
+
+
+def _words(path: Path, folder: Path) -> list[str]:
+    """Words of the file name without the case's name."""
+    return _tokens(re.sub(re.escape(folder.name), "", stem(path), flags=re.IGNORECASE))
+
+
+def _tokens(name: str) -> list[str]:
+    return [word for word in re.split(r"[-_. ]+", name) if word]
+
+
+def _labels(names: dict[Path, list[str]]) -> str | None:
+    """The short name that says label most surely, in the most folders."""
+    counts = Counter(key for keys in names.values() for key in keys)
+    ranked = [(rank, -number, key) for key, number in counts.items() if (rank := _label_rank(key)) is not None]
+    return min(ranked)[2] if ranked else None
+
+
+def _label_rank(name: str) -> int | None:
+    if re.search(_BRAIN_MASK, name, re.IGNORECASE):
+        return None
+    for rank, word in enumerate(_LABEL_RANKS):
+        if re.search(word, name, re.IGNORECASE):
+            return rank
+    return None
+
+
+def _is_mask(name: str) -> bool:
+    return re.search(_BRAIN_MASK, name, re.IGNORECASE) is not None or _label_rank(name) is not None

@@ -1,0 +1,214 @@
+"""`dataset.yaml`: a data set written down, which files are which case and what their label values mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from recurseg.data.case import IGNORE
+from recurseg.errors import ConfigError, ResourceError, did_you_mean
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "dataset.yaml"
+_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""Schema version → function that turns a document of that version into one of the next."""
+
+Files = str | list[str]
+
+
+class CaseEntry(BaseModel):
+    """The files of one case."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    """Unique in the data set; names the prediction."""
+    patient: str = ""
+    """Cases of one patient never stand on both sides of a split. Empty: the case is its own patient."""
+    images: dict[str, Files]
+    """Modality → file, folder of sections, or list of 2-D files that are stacked in this order."""
+    label: Files | None = None
+    """Label file, folder or list; null where there is none."""
+
+    @field_validator("id")
+    @classmethod
+    def _names_a_file(cls, value: str) -> str:
+        if not value.strip() or value in (".", "..") or any(sign in value for sign in "/\\\0\n"):
+            raise ValueError(f"'{value}' cannot name a file")
+        return value
+
+    @field_validator("images")
+    @classmethod
+    def _has_an_image(cls, value: dict[str, Files]) -> dict[str, Files]:
+        if not value or any(files == [] for files in value.values()):
+            raise ValueError("a case needs at least one image")
+        return value
+
+
+class DatasetManifest(BaseModel):
+    """A data set as data: layout, modalities, classes and files. Paths are relative to the manifest's folder."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    """Version of this form; older ones are brought up to date while reading."""
+    name: str
+    """Name of the data set, for reports."""
+    layout: str = "manifest"
+    """The folder shape it was recognised as."""
+    modalities: list[str] = Field(min_length=1)
+    """Modalities in the order in which they become input channels."""
+    classes: dict[int, str] = {}
+    """Class → name, counted from 0 (background). Empty: found in the label files."""
+    label_map: dict[int, int] = {}
+    """Value in the label file → class (255: ignored). Empty: values are classes."""
+    spacing: tuple[float, ...] | None = None
+    """Millimetres per voxel in the order of the file's axes, instead of what the files say."""
+    max_case_bytes: int | None = Field(default=None, gt=0)
+    """A file whose header claims more bytes than this is refused."""
+    splits: dict[str, list[str]] = {}
+    """Name → ids of the cases in it, for `--holdout NAME`."""
+    notes: list[str] = []
+    """What was decided when the manifest was made."""
+    cases: list[CaseEntry] = Field(min_length=1)
+    """The cases."""
+
+    @field_validator("spacing")
+    @classmethod
+    def _positive(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None and (len(value) not in (2, 3) or not all(0 < s < float("inf") for s in value)):
+            raise ValueError("2 or 3 positive millimetres expected")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DatasetManifest:
+        if self.classes and sorted(self.classes) != list(range(len(self.classes))):
+            raise ValueError(f"classes must be counted 0, 1, 2, ... without gaps, not {sorted(self.classes)}")
+        if len(set(self.classes.values())) < len(self.classes):
+            raise ValueError("two classes have one name")
+        for value, target in self.label_map.items():
+            if self.classes and target not in self.classes and target != IGNORE:
+                raise ValueError(f"label_map sends {value} to class {target}, which classes does not have")
+        ids = {case.id for case in self.cases}
+        for split, members in self.splits.items():
+            for member in members:
+                if member not in ids:
+                    raise ValueError(f"split '{split}' names case '{member}'{did_you_mean(member, ids)}")
+        return self
+
+
+def read_manifest(path: Path) -> DatasetManifest:
+    """Reads a `dataset.yaml`.
+
+    Args:
+        path: The file. Its paths are relative to its folder and are not opened here.
+
+    Returns:
+        The manifest, brought to the present schema version.
+
+    Raises:
+        ConfigError: Not YAML, an unknown key (the nearest known one is named), a value of the wrong kind.
+    """
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"{path}: not a YAML file: {problem}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: a data set manifest is a mapping with name, modalities and cases")
+    try:
+        return DatasetManifest.model_validate(_migrate(document, path))
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_first_problem(error)}") from None
+
+
+def write_manifest(manifest: DatasetManifest, path: Path) -> None:
+    """Writes a manifest for people to read and edit; a killed process leaves no half file.
+
+    Args:
+        manifest: Its paths must already be relative to the folder of `path` (see `relocate`).
+        path: The YAML file.
+
+    Raises:
+        ResourceError: The folder cannot be written to.
+    """
+    import yaml
+
+    document = manifest.model_dump(exclude_defaults=True, exclude={"schema_version"})
+    text = yaml.safe_dump(
+        {"schema_version": manifest.schema_version, **document}, sort_keys=False, allow_unicode=True, width=110
+    )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ResourceError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def relocate(manifest: DatasetManifest, root: Path, new_root: Path) -> DatasetManifest:
+    """The same data set with its paths relative to another folder.
+
+    Args:
+        manifest: Paths relative to `root`.
+        root: Where the paths start now.
+        new_root: Where they are to start.
+    """
+
+    def move(files: Files | None) -> Files | None:
+        if files is None:
+            return None
+        if isinstance(files, list):
+            return [relative_path(root / name, new_root) for name in files]
+        return relative_path(root / files, new_root)
+
+    cases = [
+        entry.model_copy(update={"images": {m: move(f) for m, f in entry.images.items()}, "label": move(entry.label)})
+        for entry in manifest.cases
+    ]
+    return manifest.model_copy(update={"cases": cases})
+
+
+def relative_path(path: Path, start: Path) -> str:
+    """`path` as seen from the folder `start`, with forward slashes; names of links inside `start` are kept."""
+    if path.absolute().is_relative_to(start.absolute()):
+        return path.absolute().relative_to(start.absolute()).as_posix()
+    return Path(os.path.relpath(path.resolve(), start.resolve())).as_posix()
+
+
+def _migrate(document: dict[str, Any], path: Path) -> dict[str, Any]:
+    version = document.get("schema_version", SCHEMA_VERSION)
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise ConfigError(
+            f"{path}: schema_version {version} is newer than this recurseg reads ({SCHEMA_VERSION}): update recurseg"
+        )
+    while version < SCHEMA_VERSION:
+        if version not in _MIGRATIONS:
+            raise ConfigError(f"{path}: schema_version {version} was never in use: write {SCHEMA_VERSION}")
+        document = _MIGRATIONS[version](document)
+        version += 1
+    return {**document, "schema_version": SCHEMA_VERSION}
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    if first["type"] == "extra_forbidden":
+        parent, _, key = place.rpartition(".")
+        known = CaseEntry.model_fields if parent.startswith("cases") else DatasetManifest.model_fields
+        return f"{parent + ': ' if parent else ''}unknown key '{key}'{did_you_mean(key, known)}"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if first["type"] == "string_type":
+        message += f", not {first['input']!r}: write it in quotes"
+    return f"{place}: {message}" if place else message

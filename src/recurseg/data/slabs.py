@@ -1,0 +1,32 @@
+"""Reading a volume in slabs, so that statistics of one larger than memory need little of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from recurseg.data.case import Volume
+
+SLAB_BYTES = 32 * 2**20
+
+
+def slabs(volume: Volume, *, max_bytes: int = SLAB_BYTES) -> Iterator[np.ndarray]:
+    """Yields a volume's voxels piece by piece, in the order in which its file stores them.
+
+    Args:
+        volume: 2-D or 3-D.
+        max_bytes: About how much to hold at once; at least one plane.
+
+    Yields:
+        Arrays that together make up the volume: slabs along axis 0 for stacks, along the last axis otherwise.
+    """
+    shape = volume.shape
+    axis = 0 if volume.stack_axis == 0 else len(shape) - 1
+    plane_bytes = math.prod(shape) // shape[axis] * np.dtype(volume.array.dtype).itemsize
+    step = shape[axis] if len(shape) == 2 else max(1, max_bytes // max(plane_bytes, 1))
+    for start in range(0, shape[axis], step):
+        index = [slice(None)] * len(shape)
+        index[axis] = slice(start, min(start + step, shape[axis]))
+        yield np.asarray(volume.array[tuple(index)])
