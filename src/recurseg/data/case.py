@@ -48,6 +48,7 @@ class Volume:
         stack_axis: Axis along which sections were stacked, where the format knows it.
         spacing_known: False where the format carries no spacing and 1 mm stands in.
         notes: What reading decided and the user should know ("length-1 axis squeezed").
+        files: The 2-D files of a folder, one a section, along axis 0; empty for other formats.
     """
 
     array: LazyArray
@@ -58,6 +59,7 @@ class Volume:
     stack_axis: int | None = None
     spacing_known: bool = True
     notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -88,7 +90,8 @@ class Volume:
             affine = affine.copy()
             affine[:3, 3] += affine[:3, axis] * start
         array = Deferred(tuple(shape), np.dtype(whole.dtype), read)
-        return replace(self, array=array, affine=affine, stack_axis=axis)
+        files = self.files[start:stop] if axis == 0 else self.files
+        return replace(self, array=array, affine=affine, stack_axis=axis, files=files)
 
 
 @dataclass(frozen=True)

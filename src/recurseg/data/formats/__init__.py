@@ -1,0 +1,203 @@
+"""Reading and writing images and labels: one file a format, `open_volume` and `write_like` for all of them.
+
+| format | names | array | world |
+|---|---|---|---|
+| nifti | `.nii`, `.nii.gz` | (x, y, z) | affine, RAS+ mm |
+| itk | `.mha`, `.mhd`, `.nrrd`, `.nhdr` | (x, y, z) | affine, RAS+ mm |
+| dicom | a folder with one series, or a `.dcm` file | (x, y, z) | affine, RAS+ mm |
+| tiff | `.tif`, `.tiff` of several pages | (z, y, x) | spacing of OME, ImageJ or resolution tags |
+| folder | a folder of `.png`, `.tif`, `.webp` ... with consecutive numbers as stems | (z, y, x) | none |
+| image | one `.png`, `.webp`, `.jpg`, `.bmp`, `.gif` or single-page `.tif` | (y, x) | none |
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from recurseg.data.case import Deferred, Volume
+from recurseg.data.formats import dicom, folder, image, itk, nifti, tiff
+from recurseg.data.formats.header import DEFAULT_MAX_BYTES, reading
+from recurseg.errors import ConfigError, DataError, did_you_mean
+
+__all__ = ["DEFAULT_MAX_BYTES", "format_of", "open_volume", "stem_of", "suffix_of", "write_like"]
+
+SUFFIXES: dict[str, str] = {
+    **dict.fromkeys(nifti.SUFFIXES, "nifti"),
+    **dict.fromkeys(tiff.SUFFIXES, "tiff"),
+    **dict.fromkeys(image.SUFFIXES, "image"),
+    **dict.fromkeys(itk.SUFFIXES, "itk"),
+    **dict.fromkeys(dicom.SUFFIXES, "dicom"),
+}
+"""File name suffix → format that reads it."""
+
+_COMPOUND = (".nii.gz", ".ome.tiff", ".ome.tif")
+_X_FIRST = ("nifti", "itk", "dicom")
+
+
+def suffix_of(path: Path | str) -> str:
+    """The suffix of a file name as the file spells it, `.nii.gz` and `.ome.tif` as one; "" where it has none."""
+    name = Path(path).name
+    compound = next((s for s in _COMPOUND if name.lower().endswith(s)), None)
+    return name[-len(compound) :] if compound else Path(name).suffix
+
+
+def stem_of(path: Path | str) -> str:
+    """The file name without `suffix_of`."""
+    name = Path(path).name
+    return name.removesuffix(suffix_of(name))
+
+
+def format_of(path: Path | str) -> str | None:
+    """The format that reads files of this name: "nifti", "tiff", "image", "itk", "dicom"; None for others."""
+    suffix = suffix_of(path).lower()
+    return SUFFIXES.get(suffix, "tiff" if suffix.startswith(".ome.") else None)
+
+
+def open_volume(path: Path | str, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Volume:
+    """Opens an image or label of any known format; headers are read, voxels wait for `volume.array[...]`.
+
+    Args:
+        path: A file, a folder of slices or a folder with a DICOM series.
+        max_bytes: The most bytes of voxels that headers may claim; checked before anything is allocated.
+
+    Returns:
+        The volume, axes in the file's order, axes of length 1 squeezed (see its `notes`).
+
+    Raises:
+        DataError: Absent, empty or unreadable path; unknown or damaged format; colour; more than three axes; an
+            unusable affine or spacing; more bytes than the budget.
+    """
+    path = Path(path)
+    with reading(path, "a file or folder"):
+        is_folder = path.is_dir()
+        if not path.exists():
+            raise FileNotFoundError
+    volume = _open_folder(path, max_bytes) if is_folder else _open_file(path, max_bytes)
+    if image.EQUAL_CHANNELS in volume.notes:
+        volume.array[0]
+    return volume
+
+
+def write_like(path_without_suffix: Path | str, array: np.ndarray, like: Volume, suffix: str | None = None) -> Path:
+    """Writes labels or maps on the grid and geometry of `like`, in its format unless `suffix` asks for another.
+
+    NIfTI, MetaImage, NRRD and TIFF stay what they are (two-file formats become their one-file twin); a folder
+    becomes a folder with the same names (PNG where the source was lossy), a single image a PNG, DICOM a NIfTI.
+    Maps of folders and single images become one multi-page float32 TIFF. The file appears whole or not at all.
+
+    Args:
+        path_without_suffix: Final path less its suffix; missing folders are made.
+        array: Integer labels of `like.shape`, or floating maps of `like.shape` or with a leading class axis.
+        like: The source volume, or a range of its sections.
+        suffix: `.nii.gz`, `.nii`, `.mha`, `.nrrd`, `.tif`, `.tiff` or `.png`; None keeps that of `like`.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ConfigError: The result would replace its own source, or `suffix` cannot hold it.
+        ResourceError: No permission, or a full disk.
+    """
+    array = _storable(np.asarray(array))
+    if array.shape[-len(like.shape) :] != like.shape or array.ndim > len(like.shape) + 1:
+        raise ValueError(f"array {array.shape} does not lie on the grid {like.shape}")
+    base = Path(path_without_suffix)
+    classes = array.ndim > len(like.shape)
+    suffix = _own_suffix(like, maps=array.dtype.kind == "f") if suffix is None else suffix
+    path = base.with_name(base.name + suffix)
+    if path.resolve() == like.path.resolve():
+        raise ConfigError(f"{path}: would replace its own source; choose another output folder")
+    if not suffix:
+        return folder.write_folder(path, array, like)
+    format = format_of(path)
+    if format in ("tiff", "nifti", "itk") and (like.format in _X_FIRST or like.affine is not None) != (
+        format != "tiff"
+    ):
+        array, like = _reversed(array, like, classes)
+    if format == "nifti":
+        return nifti.write_nifti(path, array, like)
+    if format == "itk" and suffix.lower() not in itk.SINGLE_FILE:
+        return itk.write_itk(path, array, like)
+    if format == "tiff":
+        return tiff.write_tiff(path, array, like)
+    if suffix.lower() == ".png" and array.ndim == 2 and array.dtype.kind == "u":
+        return image.write_image(path, array)
+    raise ConfigError(
+        f"{path}: '{suffix}' cannot hold {array.dtype} of shape {array.shape}"
+        + did_you_mean(suffix, [".nii.gz", ".nii", ".mha", ".nrrd", ".tif"])
+    )
+
+
+def _open_folder(path: Path, max_bytes: int) -> Volume:
+    with reading(path, "a folder"):
+        if not any(path.iterdir()):
+            raise DataError(f"{path}: is an empty folder; check the path")
+    if not folder.image_files(path) and dicom.is_series(path):
+        return dicom.open_series(path, max_bytes=max_bytes)
+    return folder.open_folder(path, max_bytes=max_bytes)
+
+
+def _open_file(path: Path, max_bytes: int) -> Volume:
+    match format_of(path):
+        case "nifti":
+            return nifti.open_nifti(path, max_bytes=max_bytes)
+        case "tiff":
+            return tiff.open_tiff(path, max_bytes=max_bytes)
+        case "image":
+            return image.open_image(path, max_bytes=max_bytes)
+        case "itk":
+            return itk.open_itk(path, max_bytes=max_bytes)
+        case "dicom":
+            return itk.open_itk(path, max_bytes=max_bytes, format="dicom")
+    known = ", ".join(SUFFIXES)
+    raise DataError(f"{path}: '{suffix_of(path)}' is no image format known here ({known}); convert it")
+
+
+def _own_suffix(like: Volume, *, maps: bool) -> str:
+    """The suffix in which the results of a volume are written; "" is a folder."""
+    own = suffix_of(like.path)
+    if like.format in ("nifti", "tiff"):
+        return own
+    if like.format == "itk":
+        return itk.SINGLE_FILE.get(own.lower(), own)
+    if like.format == "dicom" or like.affine is not None:
+        return ".nii.gz"
+    if like.format == "image" and format_of(like.path) == "tiff":
+        return own
+    if maps or (like.format == "array" and len(like.shape) == 3):
+        return ".tif"
+    return ".png" if len(like.shape) == 2 else ""
+
+
+def _x_first(like: Volume) -> bool:
+    return like.format in _X_FIRST or (like.format == "array" and like.affine is not None)
+
+
+def _storable(array: np.ndarray) -> np.ndarray:
+    """Maps as float32, labels as uint8 or else uint16."""
+    if array.dtype.kind == "f":
+        return array.astype(np.float32, copy=False)
+    if array.dtype in (np.uint8, np.uint16):
+        return array
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    if low < 0 or high > 65535:
+        raise DataError(f"labels {low} to {high} do not fit into 16 bits; use class numbers from 0 to 65535")
+    return array.astype(np.uint8 if high < 256 else np.uint16)
+
+
+def _reversed(array: np.ndarray, like: Volume, classes: bool) -> tuple[np.ndarray, Volume]:
+    """Array and grid with their axes turned round, between (z, y, x) and (x, y, z)."""
+    axes = tuple(range(array.ndim))
+    array = array.transpose(axes[:1] + axes[:0:-1] if classes else axes[::-1])
+    shape = like.shape[::-1]
+    source = like.array
+    turned = Deferred(shape, np.dtype(source.dtype), lambda index: source[...].transpose()[index])
+    affine = like.affine
+    if affine is not None:
+        ndim = len(shape)
+        affine = affine.copy()
+        affine[:3, :ndim] = affine[:3, :ndim][:, ::-1]
+    return array, replace(like, array=turned, spacing=like.spacing[::-1], affine=affine, stack_axis=None)

@@ -1,0 +1,108 @@
+"""Single 2-D images (PNG, WebP, JPEG, BMP, GIF) through Pillow, as arrays (row, column)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from recurseg.data.case import Deferred, Volume
+from recurseg.data.formats.header import check_budget, reading
+from recurseg.data.formats.writing import finished
+from recurseg.errors import DataError
+
+SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".bmp", ".gif")
+EQUAL_CHANNELS = "colour channels are equal: read as grey"
+"""Note of a file stored in colour; reading it is a DataError where its channels differ."""
+
+_TYPES = {"1": "u1", "L": "u1", "P": "u1", "I;16": "u2", "I;16B": "u2", "I;16L": "u2", "I": "i4", "F": "f4"}
+_COLOUR = ("RGB", "RGBA", "LA", "PA")
+_NOTES = {
+    "1": ("1-bit image: read as values 0 and 1",),
+    "P": ("palette image: palette indices are the values",),
+    "PA": ("palette image: palette indices are the values",),
+    "LA": ("alpha channel left out",),
+}
+
+
+def open_image(path: Path, *, max_bytes: int) -> Volume:
+    """Opens one 2-D image file; reads its header alone.
+
+    1-bit and palette images keep their index values; colour modes are read as grey where the channels are equal.
+
+    Raises:
+        DataError: Not an image, several frames, a colour space without grey, or a header that claims more than
+            `max_bytes`.
+    """
+    with reading(path, "an image"), _opened(path) as image:
+        mode, (width, height), frames = image.mode, image.size, getattr(image, "n_frames", 1)
+        stored = "u2" if mode == "I" and image.format == "PNG" else _TYPES.get(mode, "u1")
+    if mode not in _TYPES and mode not in _COLOUR:
+        raise DataError(f"{path}: is a colour image ({mode}); convert it to grey")
+    if frames > 1:
+        raise DataError(f"{path}: holds {frames} frames; save them as a TIFF stack or a folder of files")
+    dtype = np.dtype(stored)
+    check_budget(path, (height, width, len(mode) if mode in _COLOUR else 1), dtype, max_bytes)
+    return Volume(
+        array=Deferred((height, width), dtype, partial(_read, path, dtype)),
+        spacing=(1.0, 1.0),
+        affine=None,
+        path=path,
+        format="image",
+        spacing_known=False,
+        notes=_NOTES.get(mode, (EQUAL_CHANNELS,) if mode in _COLOUR else ()),
+    )
+
+
+def write_image(path: Path, labels: np.ndarray) -> Path:
+    """Writes `(H, W)` uint8 or uint16 labels as PNG, compressed without loss."""
+    from PIL import Image
+
+    with finished(path) as part:
+        Image.fromarray(labels).save(part, format="PNG")
+    return path
+
+
+def grey(path: Path, pixels: np.ndarray, channel_axis: int) -> np.ndarray:
+    """One channel of an image whose colour channels are equal; alpha (the 2nd or 4th channel) is left out.
+
+    Raises:
+        DataError: The channels differ.
+    """
+    channels = np.moveaxis(pixels, channel_axis, 0)
+    colours = channels[: 1 if len(channels) <= 2 else 3]
+    if any(not np.array_equal(colours[0], other) for other in colours[1:]):
+        raise DataError(
+            f"{path}: is a colour image where grey is meant; convert it to grey, or save one file a channel"
+        )
+    return colours[0]
+
+
+def _read(path: Path, dtype: np.dtype, index) -> np.ndarray:
+    with reading(path, "an image"), _opened(path) as image:
+        pixels = np.asarray(image)
+    if pixels.ndim == 3:
+        pixels = pixels[..., 0] if image.mode == "PA" else grey(path, pixels, -1)
+    return np.array(pixels[index], dtype=dtype)
+
+
+_limit = threading.Lock()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator:
+    """The image, header read; Pillow's own limit on pixels stands aside for the budget that readers check."""
+    from PIL import Image
+
+    with _limit:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+    with image:
+        yield image

@@ -1,0 +1,183 @@
+"""NIfTI files through nibabel: arrays in (x, y, z), world in RAS+ millimetres."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recurseg.data.case import Volume
+from recurseg.data.formats.header import (
+    check_affine,
+    check_budget,
+    check_length,
+    kept_axes,
+    reading,
+    squeeze_note,
+    squeezed_affine,
+)
+from recurseg.data.formats.lazy import RawArray
+from recurseg.data.formats.spool import Spool
+from recurseg.data.formats.writing import finished
+from recurseg.errors import DataError
+
+SUFFIXES = (".nii.gz", ".nii")
+_MILLIMETRES = {"meter": 1e3, "micron": 1e-3}
+_CHUNK = 2**22
+
+
+def open_nifti(path: Path, *, max_bytes: int) -> Volume:
+    """Opens a `.nii` or `.nii.gz` file; reads its header alone.
+
+    An uncompressed file is mapped; a compressed one is unpacked to a temporary file at the first `[...]`.
+
+    Raises:
+        DataError: No NIfTI, more axes than three, colour or complex voxels, an unusable affine, or a header
+            that claims more than `max_bytes` or more than the file holds.
+    """
+    header, offset, slope, inter = _header(path)
+    shape = tuple(int(n) for n in header.get_data_shape())
+    stored = header.get_data_dtype()
+    if stored.kind not in "iuf":
+        raise DataError(f"{path}: voxels of type {stored} are not one number each; save one channel a file")
+    size = check_budget(path, shape, stored, max_bytes)
+    kept = kept_axes(path, shape)
+    affine = np.array(header.get_best_affine(), dtype=np.float64)
+    affine[:3] *= _unit(header)
+    affine = squeezed_affine(affine, kept)
+    spacing = check_affine(path, affine)[: len(kept)]
+    if path.name.lower().endswith(".gz"):
+        file, skipped = Spool(path, size, partial(_unpack, path, offset, size)), 0
+    else:
+        check_length(path, offset + size)
+        file, skipped = path, offset
+    array = RawArray(path, file, tuple(shape[a] for a in kept), stored, skipped, "F", slope, inter)
+    return Volume(
+        array=array,
+        spacing=spacing,
+        affine=affine,
+        path=path,
+        format="nifti",
+        notes=squeeze_note(shape, kept),
+    )
+
+
+def write_nifti(path: Path, array: np.ndarray, like: Volume) -> Path:
+    """Writes `array` on the grid of `like`; from a NIfTI source the header's geometry is copied bit by bit.
+
+    Args:
+        path: Final name, `.nii` or `.nii.gz`.
+        array: Labels `(x, y, z)` or `(x, y)`, or maps with a leading class axis, which becomes the fourth.
+        like: The source, whole or a range of its sections.
+    """
+    import nibabel as nib
+
+    if like.format == "nifti":
+        header, *_ = _header(like.path)
+        stored_shape = header.get_data_shape()
+        kept = kept_axes(like.path, stored_shape)
+        _shift(header, like, kept)
+    else:
+        header, stored_shape, kept = _new_header(like), like.shape, tuple(range(len(like.shape)))
+    shape = list(stored_shape)
+    for axis, length in zip(kept, like.shape, strict=True):
+        shape[axis] = length
+    if array.ndim > len(like.shape):
+        spatial = (*shape, 1)[:3]
+        array = np.moveaxis(array.reshape(len(array), *spatial), 0, -1)
+        zooms = (*header.get_zooms(), 1.0)[:3]
+        header.set_data_shape(array.shape)
+        header.set_zooms((*zooms, 1.0))
+    else:
+        array = array.reshape(shape)
+    header.set_data_dtype(array.dtype)
+    header.set_slope_inter(1.0, 0.0)
+    header.set_intent("none", name="")
+    header["cal_min"], header["cal_max"] = 0, 0
+    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    with finished(path) as part:
+        kind(array, None, header).to_filename(part)
+    return path
+
+
+def _header(path: Path) -> tuple[Any, int, float, float]:
+    """The header without extensions, the voxels' offset, slope and intercept; damaged files end in a DataError."""
+    import nibabel as nib
+
+    with reading(path, "NIfTI"):
+        image = nib.load(path)
+        if not isinstance(image, nib.Nifti1Image | nib.Nifti2Image):
+            raise DataError(f"{path}: is no NIfTI file but {type(image).__name__}; convert it to NIfTI")
+        header = image.header.copy()
+        header.extensions.clear()
+        _ = header.get_best_affine()
+        voxels: Any = image.dataobj
+        return header, int(voxels.offset), float(voxels.slope), float(voxels.inter)
+
+
+def _unit(header: Any) -> float:
+    """Millimetres in the unit of the header's geometry; files that name none mean millimetres."""
+    return _MILLIMETRES.get(header.get_xyzt_units()[0], 1.0)
+
+
+def _new_header(like: Volume) -> Any:
+    """A NIfTI-1 header with the geometry of a volume that came from another format."""
+    import nibabel as nib
+
+    header = nib.Nifti2Header() if max(like.shape) > 32767 else nib.Nifti1Header()
+    header.set_data_shape(like.shape)
+    header.set_zooms(like.spacing)
+    header.set_xyzt_units("mm")
+    affine = like.affine if like.affine is not None else np.diag([*like.spacing, *[1.0] * (4 - len(like.spacing))])
+    code = "scanner" if like.affine is not None else "unknown"
+    header.set_qform(affine, code=code)
+    header.set_sform(affine, code=code)
+    header.set_zooms(like.spacing)
+    return header
+
+
+def _shift(header: Any, like: Volume, kept: tuple[int, ...]) -> None:
+    """Moves the header's origin to the first section of `like`; a whole volume changes nothing."""
+    unit = _unit(header)
+    whole = squeezed_affine(header.get_best_affine(), kept)
+    assert like.affine is not None
+    moved = np.linalg.solve(whole[:3, :3], like.affine[:3, 3] / unit - whole[:3, 3])
+    steps = np.rint(moved)
+    if not steps.any():
+        return
+    if not header["sform_code"] and not header["qform_code"]:
+        origin = np.eye(4)
+        origin[:3, 3] = header.get_best_affine()[:3, 3] + whole[:3, :3] @ steps
+        origin[:3, :3] = header.get_best_affine()[:3, :3]
+        header.set_sform(origin, code="aligned")
+        return
+    if header["sform_code"]:
+        affine = header.get_sform()
+        origin = affine[:3, 3] + squeezed_affine(affine, kept)[:3, :3] @ steps
+        for name, value in zip(("srow_x", "srow_y", "srow_z"), origin, strict=True):
+            header[name][3] = value
+    if header["qform_code"]:
+        affine = header.get_qform()
+        origin = affine[:3, 3] + squeezed_affine(affine, kept)[:3, :3] @ steps
+        header["qoffset_x"], header["qoffset_y"], header["qoffset_z"] = origin
+
+
+def _unpack(path: Path, offset: int, size: int) -> Iterator[bytes]:
+    """Unpacks `size` bytes from `offset` on; a damaged end or a wrong checksum is a DataError."""
+    with reading(path, "gzip"), gzip.open(path) as source:
+        source.seek(offset)
+        left = size
+        while left:
+            chunk = source.read(min(_CHUNK, left))
+            if not chunk:
+                raise DataError(
+                    f"{path}: truncated ({size - left} of {size} bytes that its header claims); "
+                    "copy or export it again"
+                )
+            left -= len(chunk)
+            yield chunk
+        source.read(1)

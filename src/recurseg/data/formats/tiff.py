@@ -1,0 +1,174 @@
+"""TIFF images (row, column) and stacks (z, y, x) through tifffile."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recurseg.data.case import Deferred, LazyArray, Volume
+from recurseg.data.formats.header import check_budget, check_length, check_spacing, reading
+from recurseg.data.formats.image import EQUAL_CHANNELS, grey
+from recurseg.data.formats.lazy import PagedArray, RawArray
+from recurseg.data.formats.tiff_spacing import resolution_tags, stored_spacing
+from recurseg.data.formats.writing import finished
+from recurseg.errors import DataError
+
+SUFFIXES = (".tif", ".tiff")
+_STACKED = "ZITQR"
+_CLASSIC_LIMIT = 2**32 - 2**25
+
+
+def open_tiff(path: Path, *, max_bytes: int) -> Volume:
+    """Opens a TIFF file; reads its tags alone. One page is a 2-D image, several are a stack.
+
+    Uncompressed contiguous voxels are mapped, others decoded page by page. Spacing comes from OME, ImageJ or
+    resolution tags, in that order.
+
+    Raises:
+        DataError: No TIFF, images of several shapes, channels, four axes, a spacing that is not positive, or a
+            header that claims more than `max_bytes` or more than the file holds.
+    """
+    with reading(path, "TIFF"), _opened(path) as file:
+        found = list(file.series)
+        if not found:
+            raise DataError(f"{path}: holds no image; export it again")
+        if len(found) > 1:
+            raise DataError(f"{path}: holds {len(found)} images of different kind; save each as a file of its own")
+        series = found[0]
+        axes, shape, dtype = series.axes, tuple(int(n) for n in series.shape), series.dtype
+        pages, offset, byte_order = len(series.pages), series.dataoffset, file.byteorder
+        white_is_zero = getattr(series.keyframe, "photometric", None) == 0
+        unsqueezed = series.get_shape(False) if series.kind == "shaped" else shape
+        spacing, notes = stored_spacing(file, path, ndim=len(shape) - ("S" in axes))
+    if dtype is None or dtype.kind not in "biuf":
+        raise DataError(f"{path}: pixels of type {dtype} are not one number each; save one channel a file")
+    check_budget(path, shape, dtype, max_bytes)
+    grid = tuple(n for n, name in zip(shape, axes, strict=True) if name != "S")
+    _check_axes(path, axes, shape)
+    if len(unsqueezed) > len(shape):
+        notes += (f"length-1 axis squeezed: {tuple(unsqueezed)} read as {shape}",)
+    if white_is_zero:
+        notes += ("the file says that 0 is white: values are read as stored",)
+    if "S" in axes:
+        notes += (EQUAL_CHANNELS,)
+    array: LazyArray
+    values = np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("=")
+    if offset is not None and dtype.kind != "b" and "S" not in axes:
+        check_length(path, offset + int(np.prod(grid, dtype=object)) * dtype.itemsize)
+        array = RawArray(path, path, grid, dtype.newbyteorder(byte_order), offset)
+    elif len(grid) == 3 and pages == grid[0]:
+        array = PagedArray(grid, values, partial(_page, path, values))
+    else:
+        array = Deferred(grid, values, partial(_whole, path, values))
+    return Volume(
+        array=array,
+        spacing=check_spacing(path, spacing or (1.0,) * len(grid)),
+        affine=None,
+        path=path,
+        format="tiff" if len(grid) == 3 else "image",
+        stack_axis=0 if len(grid) == 3 else None,
+        spacing_known=spacing is not None,
+        notes=notes,
+    )
+
+
+def write_tiff(path: Path, array: np.ndarray, like: Volume) -> Path:
+    """Writes `array` with deflate compression and the resolution of `like`.
+
+    Labels take the source's kind (ImageJ, OME or plain); maps and what came from other formats become OME-TIFF,
+    where a leading class axis is the channel axis.
+
+    Args:
+        path: Final name, `.tif` or `.tiff`.
+        array: `(z, y, x)` or `(y, x)`, or maps with a leading class axis.
+        like: The source, whole or a range of its sections.
+    """
+    import tifffile
+
+    axes = "CZYX"[-array.ndim :] if len(like.shape) == 3 or array.ndim == 2 else "CYX"
+    kind, options = "ome", {}
+    if like.path.suffix.lower() in SUFFIXES and like.path.is_file():
+        with reading(like.path, "TIFF"), _opened(like.path) as source:
+            kind, options = resolution_tags(source)
+    metadata: dict[str, Any] = {"axes": axes}
+    if kind == "imagej" and "C" not in axes:
+        options["imagej"] = True
+        metadata |= options.pop("metadata", {})
+    else:
+        options.pop("metadata", None)
+        if kind != "plain" or "C" in axes:
+            options["ome"] = True
+            if like.spacing_known:
+                for name, size in zip("XYZ", reversed(like.spacing), strict=False):
+                    metadata[f"PhysicalSize{name}"] = float(f"{size * 1e3:.9g}")
+    big = array.nbytes > _CLASSIC_LIMIT and not options.get("imagej")
+    with finished(path) as part:
+        tifffile.imwrite(
+            part,
+            array,
+            bigtiff=big,
+            photometric="minisblack",
+            compression="zlib",
+            metadata=metadata,
+            **options,
+        )
+    return path
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The open file; what tifffile would log about a damaged one is left to the error."""
+    import tifffile
+
+    log = logging.getLogger("tifffile")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with tifffile.TiffFile(path) as file:
+            yield file
+    finally:
+        log.setLevel(level)
+
+
+def _check_axes(path: Path, axes: str, shape: tuple[int, ...]) -> None:
+    others = [name for name in axes if name not in "YXS"]
+    if "C" in others:
+        count = shape[axes.index("C")]
+        raise DataError(f"{path}: holds {count} channels; save each as a file of its own, or set them to be slices")
+    if len(others) > 1:
+        raise DataError(
+            f"{path}: has axes {axes} {shape} where a 3-D image is meant; save each frame as a file of its own"
+        )
+    if (others and others[0] not in _STACKED) or not {"Y", "X"} <= set(axes):
+        raise DataError(f"{path}: has axes {axes} {shape} where (Z, Y, X) or (Y, X) is meant; export it again")
+
+
+def _page(path: Path, dtype: np.dtype, number: int) -> np.ndarray:
+    with reading(path, "TIFF"), _opened(path) as file:
+        page = file.series[0].pages[number]
+        return _decoded(path, page, dtype)
+
+
+def _whole(path: Path, dtype: np.dtype, index) -> np.ndarray:
+    with reading(path, "TIFF"), _opened(path) as file:
+        series = file.series[0]
+        pixels = _decoded(path, series.pages[0], dtype) if len(series.pages) == 1 else series.asarray()
+        if "S" in series.axes and len(series.pages) > 1:
+            pixels = grey(path, pixels, series.axes.index("S"))
+    return np.array(np.asarray(pixels, dtype)[index])
+
+
+def _decoded(path: Path, page, dtype: np.dtype) -> np.ndarray:
+    """The pixels of a page; a DataError where the file ends before them (tifffile would fill in zeros)."""
+    ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
+    check_length(path, max(ends, default=0))
+    pixels = page.asarray()
+    if "S" in page.axes:
+        pixels = grey(path, pixels, page.axes.index("S"))
+    return np.asarray(pixels, dtype)
