@@ -23,9 +23,9 @@ def test_a_constant_gain_wins_every_case():
 
 
 def test_where_lower_is_better_a_smaller_value_wins():
-    got = compare(
-        evaluation(FIRST, "hd95_mm"), evaluation({c: v - 0.1 for c, v in FIRST.items()}, "hd95_mm")
-    ).lines[0]
+    got = compare(evaluation(FIRST, "hd95_mm"), evaluation({c: v - 0.1 for c, v in FIRST.items()}, "hd95_mm")).lines[
+        0
+    ]
     assert got.paired.wins == 7
     assert got.unit == "mm"
 

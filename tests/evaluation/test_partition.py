@@ -12,8 +12,7 @@ from recurseg.errors import DataError
 from recurseg.evaluation import METRICS
 
 FRACTION, BEST_F, BEST_F_CELL, RAND = (
-    METRICS[id]
-    for id in ("pixel_error:fraction@0.5", "pixel_error:best_f", "pixel_error:best_f_cell", "rand_error")
+    METRICS[id] for id in ("pixel_error:fraction@0.5", "pixel_error:best_f", "pixel_error:best_f_cell", "rand_error")
 )
 WALL = np.array([[0, 0, 1, 0, 0]] * 2)  # two cells of four pixels, a membrane of two between them
 IMAGES = arrays(bool, (2, 5, 6))

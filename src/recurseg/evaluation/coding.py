@@ -41,9 +41,8 @@ def settle_coding(pairs: Sequence[Pair], class_names: Sequence[str]) -> tuple[li
         reference_map = given = complete_map(stated.label_map, max(len(names), 2))
     else:
         reference_map = given = _inferred([expected, predicted], 0, notes, "reference")
-    if known is not None and not known.label_map and names and predicted <= set(range(len(names))):
-        prediction_map: Mapping[int, int] = {}
-    elif predicted == {0, IGNORE} and (given.get(IGNORE) == IGNORE or IGNORE not in given):
+    prediction_map: Mapping[int, int]
+    if IGNORE in predicted and predicted <= set(MASK) and given.get(IGNORE, IGNORE) == IGNORE:
         prediction_map = MASK
         notes.append("predicted masks are {0, 255}: 255 is class 1")
     elif predicted <= set(given):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from recurseg.data.formats import stem_of
 from recurseg.errors import DataError
-from recurseg.evaluation.sources import Labelled, Side, stem
+from recurseg.evaluation.sources import Labelled, Side
 
 SECTIONS = re.compile(r"^(?P<id>.+)\[(?P<start>\d+)-(?P<stop>\d+)\]$")
 MARKS = re.compile(
@@ -31,7 +32,7 @@ def pair(predictions: Side, references: Side) -> tuple[list[tuple[Labelled, Labe
     exact = {r.id: r for r in references.items}
     loose: dict[str, list[Labelled]] = {}
     for reference in references.items:
-        for name in {plain_name(reference.id), plain_name(stem(reference.volume.path))}:
+        for name in {plain_name(reference.id), plain_name(stem_of(reference.volume.path))}:
             loose.setdefault(name, []).append(reference)
     pairs, orphans, taken = [], [], {}
     for prediction in predictions.items:

@@ -37,6 +37,11 @@ class Pairs(NamedTuple):
     reference: np.ndarray
 
 
+def membrane_class(names: Sequence[str]) -> int | None:
+    """The foreground class that is called membrane, None where there is none."""
+    return next((c for c, name in enumerate(names) if "membrane" in name.lower() and c > 0), None)
+
+
 def _levels(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """How many of THRESHOLDS each pixel's membrane probability reaches, 0 to 10."""
     same_shape(prediction, reference)

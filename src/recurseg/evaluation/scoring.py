@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recurseg.data.case import IGNORE, Volume
+from recurseg.data.grid import same_place
 from recurseg.errors import ConfigError, DataError
 from recurseg.evaluation.coding import classes_of, is_probability, settle_coding
 from recurseg.evaluation.metrics import METRICS, Metric, choose
 from recurseg.evaluation.pairing import pair, sections_of
+from recurseg.evaluation.partition import membrane_class
 from recurseg.evaluation.result import Evaluation, Row
 from recurseg.evaluation.sources import Labelled, predictions_side, references_side
 
@@ -63,7 +64,7 @@ def evaluate(
         aligned, list(class_names or expected.class_names or predicted.class_names)
     )
     notes += decided
-    membrane = _membrane_class(names)
+    membrane = membrane_class(names)
     in_mm = all(r.volume.spacing_known for _, r in aligned)
     if chosen is None:
         chosen = [m for m in METRICS.values() if m.takes == "class" or membrane is not None]
@@ -75,10 +76,6 @@ def evaluate(
         raise ConfigError(f"{', '.join(needing)} need a spacing and the files carry none: pass --spacing")
     rows = [row for p, r in aligned for row in _score(p, r, chosen, names, membrane or 1)]
     return Evaluation(rows, notes)
-
-
-def _membrane_class(names: Sequence[str]) -> int | None:
-    return next((c for c, name in enumerate(names) if "membrane" in name.lower() and c > 0), None)
 
 
 def _align(
@@ -135,15 +132,9 @@ def _check_grid(volume: Volume, truth: Volume, id: str) -> None:
             f"case {id}: prediction {volume.path} has grid {volume.shape}, reference {truth.path} has {truth.shape}: "
             "predict on the image that the reference belongs to, or choose --sections"
         )
-    if volume.affine is None or truth.affine is None:
-        return
-    corners = np.array([*itertools.product(*((0, n - 1) for n in volume.shape))], dtype=float)
-    corners = np.pad(corners, ((0, 0), (0, 3 - corners.shape[1])))
-    moved = corners @ (volume.affine - truth.affine)[:3, :3].T + (volume.affine - truth.affine)[:3, 3]
-    distance = float(np.linalg.norm(moved, axis=1).max())
-    if distance > 0.5 * min(truth.spacing):
+    if not same_place(volume, truth):
         raise DataError(
-            f"case {id}: prediction {volume.path} lies up to {distance:.3g} mm beside reference {truth.path}: "
+            f"case {id}: prediction {volume.path} lies elsewhere than reference {truth.path}: "
             "their affines differ; resample one onto the other"
         )
 
@@ -182,7 +173,7 @@ def _score(
 
 
 def _membrane_probability(prediction: Labelled, found: np.ndarray, membrane: int) -> np.ndarray:
-    if membrane == 1 and prediction.probability is not None:
+    if prediction.probability is not None:
         return prediction.probability.array[...]
     if membrane == 1 and is_probability(prediction.volume):
         return prediction.volume.array[...]

@@ -13,14 +13,11 @@ import numpy as np
 
 from recurseg.data.case import Case, Volume
 from recurseg.errors import DataError
+from recurseg.evaluation.partition import membrane_class
 
 if TYPE_CHECKING:
     from recurseg.data.dataset import Dataset
 
-SUFFIXES = (
-    ".nii.gz", ".nii", ".tiff", ".tif", ".png", ".webp", ".bmp", ".jpg", ".jpeg", ".gif",
-    ".mha", ".mhd", ".nrrd", ".nhdr",
-)  # fmt: skip
 INDEX_NAME = "predictions.json"
 
 
@@ -32,7 +29,7 @@ class Labelled:
         id: The case it belongs to.
         volume: The label map; float values in 0..1 are the probability of class 1.
         label_map: File value → class; empty where nothing says so.
-        probability: Map of the probability of class 1, where it was saved.
+        probability: Map of the probability of membrane (class 1 where no class is called so), where it was saved.
         case: The data set's case of a reference, where there is one.
     """
 
@@ -116,22 +113,18 @@ def _from_array(id: str, array: np.ndarray, spacing: Sequence[float] | None) -> 
 
 def _indexed(index: Path) -> Side:
     from recurseg.data.formats import open_volume
+    from recurseg.evaluation.probabilities import class_probability
 
     try:
         document = json.loads(index.read_text(encoding="utf-8"))
         label_map = {int(value): int(target) for value, target in (document.get("label_map") or {}).items()}
+        class_names = list(document.get("class_names") or [])
+        membrane = membrane_class(class_names) or 1
         items = []
         for id, entry in document["cases"].items():
-            probability = entry.get("probabilities")
-            items.append(
-                Labelled(
-                    id,
-                    open_volume(index.parent / entry["label"]),
-                    label_map,
-                    open_volume(index.parent / probability) if probability else None,
-                )
-            )
-        class_names = list(document.get("class_names") or [])
+            label, maps = open_volume(index.parent / entry["label"]), entry.get("probabilities")
+            probability = class_probability(index.parent / maps, label, membrane) if maps else None
+            items.append(Labelled(id, label, label_map, probability))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{index}: not an index of predictions ({error}): write it with 'recurseg predict'") from None
     if not items:
@@ -142,25 +135,26 @@ def _indexed(index: Path) -> Side:
 def _plain(path: Path) -> list[Labelled]:
     """Label files without an index: one stack where file names are consecutive numbers, else one case a file."""
     from recurseg.data.formats import open_volume
+    from recurseg.data.formats import stem_of as stem
 
     if path.is_file():
         return [Labelled(stem(path), open_volume(path))]
     files = _label_files(path)
     if not files:
-        raise DataError(
-            f"{path}: no label file in it: pass a folder or file of labels ({', '.join(SUFFIXES[:5])} ...)"
-        )
+        raise DataError(f"{path}: no label file in it: pass a folder or file of labels")
     if len(files) > 1 and _consecutive([stem(f) for f in files]):
         return [Labelled(path.resolve().name, open_volume(path))]
     return [Labelled(stem(file), open_volume(file)) for file in files]
 
 
 def _label_files(path: Path) -> list[Path]:
+    from recurseg.data.formats import format_of
+
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise DataError(f"{path}: does not exist: pass a folder or file of label maps")
-    return sorted(f for f in path.iterdir() if f.is_file() and f.name.lower().endswith(SUFFIXES) and f.name[0] != ".")
+    return sorted(f for f in path.iterdir() if f.is_file() and format_of(f) and f.name[0] != ".")
 
 
 def _consecutive(stems: Sequence[str]) -> bool:
@@ -168,9 +162,3 @@ def _consecutive(stems: Sequence[str]) -> bool:
         return False
     numbers = sorted(map(int, stems))
     return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-
-
-def stem(path: Path) -> str:
-    """File name without its suffix, `.nii.gz` taken as one."""
-    suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), path.suffix)
-    return path.name[: len(path.name) - len(suffix)] if suffix else path.name
