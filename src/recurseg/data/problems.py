@@ -135,8 +135,10 @@ def _duplicates_across(
 
 
 def failure(case: str, message: str) -> Problem:
+    """An error message of the form `what; mend` or `what: mend` as a problem."""
     short = message.removeprefix(f"case {case}: ")
-    what, colon, mend = short.rpartition(": ")
-    if not colon or "/" in mend.split(" ")[0]:
-        what, mend = short, "mend or leave out the file"
-    return Problem(severity="error", case=case, message=what, mend=mend)
+    for mark in ("; ", ": "):
+        what, found, mend = short.rpartition(mark)
+        if found and " " in what:
+            return Problem(severity="error", case=case, message=what, mend=mend)
+    return Problem(severity="error", case=case, message=short, mend="mend the file or leave the case out")

@@ -20,9 +20,10 @@ _SEQUENCE = r"t1w?|t2w?|t1(c|ce|n|gd|post)|t2f|pdw?|flair|ir|adc|dwi|swi|asl|ct|
 
 def recognise(root: Path, as_: As | None) -> DatasetManifest | None:
     """Recognises folders of cases, or the folder of one case with several modalities."""
-    found = [f for f in folders(root) if volume_files(f) and not is_stack_folder(f) and not is_dicom_folder(f)]
-    if not found or volume_files(root):
-        found = [root] if _is_one_case(root) else []
+    every = folders(root)
+    found = [f for f in every if volume_files(f) and not is_stack_folder(f) and not is_dicom_folder(f)]
+    if len(found) * 2 <= len(every) or volume_files(root):
+        every = found = [root] if _is_one_case(root) else []
     if not found:
         return None
     refuse_as(as_, root)
@@ -47,6 +48,9 @@ def recognise(root: Path, as_: As | None) -> DatasetManifest | None:
         label = relative_path(files[labels], root) if labels in files else None
         cases.append(CaseEntry(id=folder.name, patient=folder.name, images=images, label=label))
     notes = [f"files named {labels} are the labels"] if labels else ["no file is named like a label"]
+    aside = [folder.name for folder in every if folder not in found]
+    if aside:
+        notes.append(f"folders without volumes left aside: {', '.join(aside)}")
     if left_out:
         notes.append(f"files named {', '.join(left_out)} are masks and left aside")
     return DatasetManifest(name=root.name, layout="case_folders", modalities=modalities, cases=cases, notes=notes)
