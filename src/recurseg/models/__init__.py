@@ -5,8 +5,9 @@ from recurseg.models.registry import (
     create_model,
     list_models,
     load_plugin,
+    model_info,
     model_names,
     register_model,
 )
 
-__all__ = ["ModelInfo", "create_model", "list_models", "load_plugin", "model_names", "register_model"]
+__all__ = ["ModelInfo", "create_model", "list_models", "load_plugin", "model_info", "model_names", "register_model"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -75,26 +76,27 @@ class PyramidLSTM(nn.Module):
         self.in_channels = in_channels
         self.block = (1,) * (spatial_dims - len(block)) + tuple(block)
         voxels = torch.Size(self.block).numel()
-        options = {
-            "kernel": kernel,
-            "spatial_dims": spatial_dims,
-            "double_bias": double_bias,
-            "forget_bias": forget_bias,
-            "dropout": dropout,
-            "init": init,
-        }
+        sweep = partial(
+            PyramidSweep,
+            kernel=kernel,
+            spatial_dims=spatial_dims,
+            double_bias=double_bias,
+            forget_bias=forget_bias,
+            dropout=dropout,
+            init=init,
+        )
         pointwise = {2: nn.Conv2d, 3: nn.Conv3d}[spatial_dims]
         inputs = (in_channels * voxels, *pixelwise)
         outputs = (*pixelwise, num_classes * voxels)
-        self.sweeps = nn.ModuleList(PyramidSweep(c, w, **options) for c, w in zip(inputs, widths, strict=True))
+        self.sweeps = nn.ModuleList(sweep(c, w) for c, w in zip(inputs, widths, strict=True))
         self.pixelwise = nn.ModuleList(pointwise(w, k, 1) for w, k in zip(widths, outputs, strict=True))
-        for layer in self.pixelwise:
+        for parameter in self.pixelwise.parameters():
             if init == "uniform":
-                nn.init.uniform_(layer.weight, -0.1, 0.1)
-                nn.init.uniform_(layer.bias, -0.1, 0.1)
+                nn.init.uniform_(parameter, -0.1, 0.1)
+            elif parameter.ndim > 1:
+                nn.init.xavier_uniform_(parameter)
             else:
-                nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias)
+                nn.init.zeros_(parameter)
 
     def forward(
         self,

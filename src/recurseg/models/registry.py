@@ -132,7 +132,22 @@ def create_model(name: str, *, in_channels: int, num_classes: int, **options: An
 
 def list_models() -> list[ModelInfo]:
     """Describes every model there is, built-in, installed or loaded by `load_plugin`, sorted by name."""
-    return [_describe(name) for name in model_names()]
+    return [model_info(name) for name in model_names()]
+
+
+def model_info(name: str) -> ModelInfo:
+    """Describes one model. Raises ConfigError if there is none of this name."""
+    entry = _entry(name)
+    model = _weightless(name)
+    return ModelInfo(
+        name=name,
+        task=model.task,
+        spatial_dims=model.spatial_dims,
+        sequence_axis=model.sequence_axis,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        paper=entry.paper,
+        options=_options(entry),
+    )
 
 
 def model_names() -> list[str]:
@@ -163,20 +178,6 @@ def load_plugin(module: str) -> list[str]:
         raise ConfigError(f"plug-in '{module}' registers no model: decorate one with @register_model")
     _plugins[module] = names
     return names
-
-
-def _describe(name: str) -> ModelInfo:
-    entry = _entry(name)
-    model = _weightless(name)
-    return ModelInfo(
-        name=name,
-        task=model.task,
-        spatial_dims=model.spatial_dims,
-        sequence_axis=model.sequence_axis,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        paper=entry.paper,
-        options=_options(entry),
-    )
 
 
 def _weightless(name: str) -> Any:

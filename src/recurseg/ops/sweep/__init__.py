@@ -39,6 +39,6 @@ def pyramid_sweep(
 
     Source: Stollenga et al. 2015, eq. 7-13.
     """
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
     op = reference if traced else fast
     return op.pyramid_sweep(x, weight_x, weight_h, bias_x, bias_h, state)

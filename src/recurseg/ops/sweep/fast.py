@@ -125,8 +125,8 @@ class _PyramidSweep(torch.autograd.Function):
         given = [(states[2 * d], states[2 * d + 1]) if states else None for d in range(len(directions))]
 
         def run(d: int):
-            bias = [None if b is None else b[d] for b in (bias_x, bias_h)]
-            return _scan(x, directions[d], weight_x[d], weight_h[d], *bias, given[d])
+            bx, bh = (None if b is None else b[d] for b in (bias_x, bias_h))
+            return _scan(x, directions[d], weight_x[d], weight_h[d], bx, bh, given[d])
 
         scans = run_parallel(run, range(len(directions)), device=x.device)
         total = directions[0].volume(scans[0][2]).clone(memory_format=torch.contiguous_format)

@@ -1,0 +1,65 @@
+"""`recurseg train`: trains a model on a data set and leaves a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    data: Annotated[
+        Path | None, typer.Argument(help="Data set: a folder or a dataset.yaml.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.", show_default=False)] = ...,  # type: ignore[assignment]
+    model: Annotated[str | None, typer.Option(help="Model, from 'recurseg models'; pyramid_lstm by default.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="Recipe (YAML), instead of one planned for the data.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Minutes of training; fixed as steps after a timed warm-up.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Updates, instead of minutes.")] = None,
+    holdout: Annotated[
+        str | None,
+        typer.Option(help="What validates: case ids, a fraction, a fold '2/5', sections '16-19' or a named split."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights and samples.")] = None,
+    init: Annotated[Path | None, typer.Option(help="Package or run whose weights to start from.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. optimizer.lr=1e-3."),
+    ] = None,
+    as_: Annotated[str | None, typer.Option("--as", help="Take image files as stack, images or sequence.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    plugin: Annotated[str | None, typer.Option(help="Module that registers a model of your own.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
+) -> None:
+    """Trains a model; the run folder gets its package, held-out predictions, metrics and report."""
+    from recurseg.training.run import train as train_run
+
+    run = train_run(
+        data,
+        model=model,
+        recipe=recipe,
+        out=out,
+        steps=steps,
+        minutes=minutes,
+        seed=seed,
+        holdout=holdout,
+        resume=resume,
+        init=init,
+        settings=set_ or (),
+        as_=as_,  # type: ignore[arg-type]
+        device=device,
+        plugin=plugin,
+    )
+    if json_:
+        import json
+
+        print(json.dumps({"run": str(run.folder), "evaluation": run.evaluation.as_dict()}))
+    else:
+        from rich import print as show
+
+        show(run.evaluation.table())
+        show(f"Report: {run.folder / 'report.html'}")

@@ -1,0 +1,182 @@
+"""The training loop: windows in, updates out, a checkpoint and a validation now and then."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recurseg.errors import ConfigError
+from recurseg.training.checkpoint import Checkpoints, Progress
+from recurseg.training.log import Log
+from recurseg.training.losses import LOSSES
+from recurseg.training.optimizers import learning_rate
+from recurseg.training.recipe import Recipe
+from recurseg.training.sampling import Arrays, Windows, batches
+
+MAX_SKIPPED = 20
+"""Updates with a loss or gradient that is not finite, in a row, after which a training gives up."""
+
+Validate = Callable[[nn.Module], dict[str, float]]
+"""Model → metric id → value over the held-out cases."""
+
+Report = Callable[[int, float, float, str], None]
+"""What shows progress: step, loss, learning rate, and a note or ""."""
+
+
+@dataclass
+class Training:
+    """What the loop works on.
+
+    Attributes:
+        recipe: What decides the run.
+        model: The network, on its device.
+        optimizer: Over its weights.
+        cases: Prepared training cases.
+        validate: Measures the model on the held-out cases; None where there are none.
+        lower_is_better: Whether the recipe's metric is an error.
+        checkpoints: Where state goes.
+    """
+
+    recipe: Recipe
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    cases: Sequence[Arrays]
+    validate: Validate | None
+    lower_is_better: bool
+    checkpoints: Checkpoints
+
+
+def fit(training: Training, progress: Progress, log: Log, report: Report) -> Progress:
+    """Trains from where `progress` stands to the recipe's last step.
+
+    Everything random in a step is a function of seed and step number, so a training that is resumed from any
+    checkpoint ends with the weights of one that was never stopped.
+
+    Args:
+        training: What to work on.
+        progress: Zero, or what a checkpoint restored together with the weights.
+        log: Where events go.
+        report: Called after each step.
+
+    Returns:
+        The progress at the end.
+
+    Raises:
+        ConfigError: If loss or gradient stays non-finite.
+    """
+    recipe, done, samples = training.recipe, 0, 0
+    validate_at = validation_steps(recipe)
+    update = Update(recipe, training.model, training.optimizer, progress)
+    for stage in recipe.stages:
+        first = min(max(progress.step - done, 0), stage.steps)
+        windows = Windows(training.cases, stage.window, recipe.sampling, seed=recipe.seed)
+        loader = batches(windows, stage, first, samples, recipe.sampling.workers)
+        for within, (image, label) in enumerate(loader, start=first):
+            if progress.stopped:
+                return progress
+            started = time.perf_counter()
+            rate = learning_rate(recipe.schedule, recipe.optimizer.lr, within, stage.steps)
+            loss, norm = update(image, label, rate, seed=recipe.seed * 1_000_003 + done + within)
+            progress.step = done + within + 1
+            seconds = time.perf_counter() - started
+            values = {"loss": loss, "lr": rate, "grad_norm": norm, "seconds": round(seconds, 4)}
+            log.write("step", step=progress.step, **values)
+            report(progress.step, loss, rate, "")
+            if training.validate and progress.step in validate_at:
+                value = _validate(training, progress, log)
+                report(progress.step, loss, rate, f"{recipe.validation.metric} {value:.4f}")
+            if progress.step % recipe.checkpoint.every == 0 or progress.step in validate_at:
+                progress.scaler = update.scaler.state_dict()
+                training.checkpoints.save(training.model, training.optimizer, progress)
+        done += stage.steps
+        samples += stage.steps * stage.batch
+    return progress
+
+
+def validation_steps(recipe: Recipe) -> set[int]:
+    """Steps after which held-out cases are predicted: evenly over the run, the last among them."""
+    times = min(recipe.validation.times, recipe.steps)
+    return {round(recipe.steps * (k + 1) / times) for k in range(times)}
+
+
+class Update:
+    """One update of the weights, in the recipe's precision.
+
+    Args:
+        recipe: Loss, precision, clipping.
+        model: The network.
+        optimizer: Over its weights.
+        progress: Counts updates that were left out.
+    """
+
+    def __init__(
+        self, recipe: Recipe, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+    ) -> None:
+        self.model, self.optimizer, self.progress = model, optimizer, progress
+        self.loss, self.clip_norm = LOSSES[recipe.loss], recipe.clip_norm or math.inf
+        self.device = next(model.parameters()).device
+        self.low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.precision)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
+        if progress.scaler:
+            self.scaler.load_state_dict(progress.scaler)
+
+    def __call__(self, image: Tensor, label: Tensor, rate: float, *, seed: int) -> tuple[float, float]:
+        """Loss and gradient norm of one batch; updates the weights where both are finite.
+
+        Args:
+            image: `(B, C, D, H, W)`.
+            label: `(B, D, H, W)`.
+            rate: Learning rate.
+            seed: Of everything random in the model.
+        """
+        torch.manual_seed(seed)
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        image, label = image.to(self.device), label.to(self.device)
+        if getattr(self.model, "spatial_dims", 3) == 2:
+            image, label = image.squeeze(2), label.squeeze(1)
+        self.optimizer.zero_grad()
+        with torch.autocast(self.device.type, self.low, enabled=self.low is not None):
+            logits = self.model(image)
+        loss = self.loss(logits.float(), label)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        finite = bool(torch.isfinite(loss) and torch.isfinite(norm))
+        if finite or self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        self._guard(finite, loss)
+        return loss.item(), norm.item()
+
+    def _guard(self, finite: bool, loss: Tensor) -> None:
+        self.progress.skipped = 0 if finite else self.progress.skipped + 1
+        if self.progress.skipped > MAX_SKIPPED:
+            raise ConfigError(
+                f"training diverged: loss or gradient not finite in {MAX_SKIPPED} updates in a row "
+                f"(loss {loss.item()}): lower optimizer.lr, or use precision float32 or bf16"
+            )
+
+
+def _validate(training: Training, progress: Progress, log: Log) -> float:
+    assert training.validate is not None
+    started = time.perf_counter()
+    training.model.eval()
+    values: dict[str, Any] = training.validate(training.model)
+    value = values[training.recipe.validation.metric]
+    sign = -1 if training.lower_is_better else 1
+    if progress.best_value is None or sign * value > sign * progress.best_value:
+        progress.best_step, progress.best_value, progress.stale = progress.step, value, 0
+    else:
+        progress.stale += 1
+        progress.stopped = progress.stale == training.recipe.early_stopping
+    seconds = round(time.perf_counter() - started, 3)
+    log.write("validation", step=progress.step, values=values, seconds=seconds)
+    return value

@@ -1,0 +1,226 @@
+"""Plans a recipe that fits the data, the minutes and the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recurseg.data.case import Case
+from recurseg.data.dataset import Dataset, open_dataset
+from recurseg.preprocess import Preprocessing
+from recurseg.preprocess.orientation import orientation_of
+from recurseg.training.recipe import (
+    CheckpointConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PredictionConfig,
+    Recipe,
+    SamplingConfig,
+    ScheduleConfig,
+    Stage,
+    ValidationConfig,
+)
+
+DEFAULT_STEPS = 500
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a plan is made from.
+
+    Attributes:
+        shape: Median prepared shape (D, H, W); D = 1 for images.
+        spacing: Median millimetres per voxel in the same order.
+        flat: Whether cases are images.
+        anatomy: Whether cases have a place in the world, so that left is not right and up is not down.
+        left_right: Which of D, H, W runs from left to right; None without a world.
+        masked: Whether a large part of the voxels is exactly zero, as after skull-stripping.
+        membranes: Whether a class is called membrane.
+        minutes: For training; None where steps are given.
+        gpu: Whether there is one.
+    """
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    flat: bool
+    anatomy: bool
+    left_right: str | None
+    masked: bool
+    membranes: bool
+    minutes: float | None
+    gpu: bool
+
+    @property
+    def anisotropy(self) -> float:
+        """How many times coarser sections lie than pixels."""
+        return self.spacing[0] / min(self.spacing[1:])
+
+
+def plan(
+    data: Path | str | Dataset, *, model: str = "pyramid_lstm", minutes: float | None = None, steps: int | None = None
+) -> Recipe:
+    """Writes the default recipe of a model for a data set.
+
+    Args:
+        data: A data set or its path.
+        model: A name from `list_models()`.
+        minutes: Time for training; widths follow it. The steps of the recipe are then only relative.
+        steps: Updates, where no minutes are given.
+
+    Returns:
+        A recipe, with its reasons in `why`.
+
+    Raises:
+        ConfigError: If there is no such model.
+        DataError: If the data set is not usable.
+    """
+    from recurseg.models import create_model
+
+    dataset = data if isinstance(data, Dataset) else open_dataset(data)
+    facts = look_at(dataset.cases, dataset.class_names, minutes)
+    design = _pyramid_lstm(facts) if model == "pyramid_lstm" else _convolutional(model, facts)
+    create_model(model, in_channels=len(dataset.modalities), num_classes=len(dataset.class_names), **design.options)
+    metric = "pixel_error:fraction@0.5" if facts.membranes else "dice"
+    return Recipe(
+        name=f"{model}/default",
+        why=[*_reasons(facts), *design.why],
+        model=ModelConfig(name=model, options=design.options),
+        preprocessing=_preprocessing(facts),
+        sampling=_sampling(facts),
+        loss="cross_entropy" if facts.membranes else "dice_cross_entropy",
+        optimizer=OptimizerConfig(name="adamw", lr=design.lr, weight_decay=1e-4),
+        schedule=ScheduleConfig(name="cosine", warmup=20),
+        stages=[Stage(steps=steps or DEFAULT_STEPS, window=design.window, batch=design.batch)],
+        validation=ValidationConfig(metric=metric),
+        checkpoint=CheckpointConfig(every=50),
+        prediction=PredictionConfig(window=design.tile),
+    )
+
+
+def look_at(cases: Sequence[Case], class_names: Sequence[str], minutes: float | None) -> Facts:
+    """Reads what a plan needs: headers, and the first image for its zeros."""
+    import torch
+
+    first = cases[0]
+    flat = first.slice_axis is None
+    shapes, spacings = [], []
+    for case in cases:
+        axes = orientation_of(case.reference, "canonical").axes
+        shapes.append([case.shape[axis] for axis in axes])
+        spacings.append([case.spacing[axis] for axis in axes])
+    shape, spacing = np.median(shapes, axis=0), np.median(spacings, axis=0)
+    anatomy = first.affine is not None
+    image = first.reference.array[...]
+    return Facts(
+        shape=(1, *map(int, shape)) if flat else tuple(map(int, shape)),  # type: ignore[arg-type]
+        spacing=(1.0, *map(float, spacing)) if flat else tuple(map(float, spacing)),  # type: ignore[arg-type]
+        flat=flat,
+        anatomy=anatomy,
+        left_right=_left_right(first) if anatomy and not flat else None,
+        masked=bool(anatomy and (image == 0).mean() > 0.2),
+        membranes="membrane" in class_names,
+        minutes=minutes,
+        gpu=torch.cuda.is_available(),
+    )
+
+
+def _left_right(case: Case) -> str:
+    import nibabel
+
+    axes = orientation_of(case.reference, "canonical").axes
+    to_world = nibabel.orientations.io_orientation(case.affine)[:, 0]  # stored axis → world axis
+    return "DHW"[[int(to_world[axis]) for axis in axes].index(0)]
+
+
+@dataclass(frozen=True)
+class _Design:
+    options: dict[str, Any]
+    window: tuple[int, int, int]
+    batch: int
+    tile: tuple[int, int, int]
+    lr: float
+    why: list[str]
+
+
+def _pyramid_lstm(facts: Facts) -> _Design:
+    """Widths that see enough windows in the time; blocks of 2×2 pixels, so that sweeps reach twice as far."""
+    tiers = [(6, (8, 12, 12)), (40, (16, 16, 16)), (240, (16, 24, 32)), (float("inf"), (16, 32, 64))]
+    minutes = facts.minutes or 15
+    widths = next(widths for most, widths in tiers if minutes * (20 if facts.gpu else 1) <= most)
+    options: dict[str, Any] = {
+        "widths": list(widths),
+        "pixelwise": [max(width, 16) for width in widths[1:]],
+        "kernel": 5,
+        "block": [2, 2],
+        "init": "orthogonal",
+        "forget_bias": 1.0,
+    }
+    if facts.flat:
+        options["spatial_dims"] = 2
+        window, tile, batch = (1, 192, 192), (1, 512, 512), 4
+    elif facts.anisotropy >= 3:
+        window, tile, batch = (4, 128, 128), (8, 256, 256), 1
+    else:
+        window, tile, batch = (16, 80, 80), (32, 160, 160), 1
+    why = [
+        f"widths {widths} fit {minutes:g} minutes; the paper's (16, 32, 64) cost about 25 s a step on two cores",
+        "blocks of 2×2 pixels and kernels of 5 instead of single pixels and 7: an eighth of the cost a window",
+        "orthogonal recurrent weights, forget bias 1, AdamW on the log-likelihood: the recipe of the paper "
+        "(U(-0.1, 0.1), RMSprop, squared error) needs thousands of updates to get under way",
+    ]
+    return _Design(options, _within(window, facts), batch, _within(tile, facts), 5e-3, why)
+
+
+def _convolutional(model: str, facts: Facts) -> _Design:
+    from recurseg.models import model_info
+
+    info = model_info(model)
+    options: dict[str, Any] = {}
+    choice = "spatial_dims" in info.options
+    two = facts.flat or facts.anisotropy >= 3 if choice else info.spatial_dims == 2
+    if choice:
+        options["spatial_dims"] = 2 if two else 3
+    if model == "monai_dynunet":
+        options["spacing"] = [1.0, 1.0] if two else list(facts.spacing)
+    if two:
+        window, tile, batch = (1, 256, 256), (1, 512, 512), 4
+        why = ["sections one by one: they lie far apart" if choice and not facts.flat else "the model takes images"]
+    else:
+        window, tile, batch = (32, 80, 80), (64, 160, 160), 1
+        why = []
+    return _Design(options, _within(window, facts), batch, _within(tile, facts), 2e-3, why)
+
+
+def _within(window: tuple[int, int, int], facts: Facts) -> tuple[int, int, int]:
+    return tuple(min(size, extent) for size, extent in zip(window, facts.shape, strict=True))  # type: ignore[return-value]
+
+
+def _preprocessing(facts: Facts) -> Preprocessing:
+    if facts.masked:
+        return Preprocessing(normalise="foreground", crop_foreground=True)
+    return Preprocessing(normalise="volume" if facts.anatomy or facts.flat else "slice")
+
+
+def _sampling(facts: Facts) -> SamplingConfig:
+    if facts.anatomy:
+        flip = [facts.left_right] if facts.left_right else []
+        return SamplingConfig(foreground=0.5, flip=flip, rotate=10, scale=0.1, brightness=0.1, contrast=0.1)  # type: ignore[arg-type]
+    if facts.flat:
+        return SamplingConfig(foreground=0.3, rotate=10, scale=0.1, brightness=0.1, contrast=0.1)
+    return SamplingConfig(foreground=0.0, flip=["D", "H", "W"], right_angles=True, brightness=0.1, contrast=0.1)
+
+
+def _reasons(facts: Facts) -> list[str]:
+    shape = " × ".join(str(size) for size in facts.shape[facts.flat :])
+    said = [f"{'images' if facts.flat else 'volumes'} of about {shape}"]
+    if facts.masked:
+        said.append("background is exactly zero: cropped, and intensities normalised over the rest")
+    if facts.anatomy:
+        said.append("anatomy: flipped from left to right only, turned and scaled a little")
+    elif not facts.flat:
+        said.append("a stack without a place in the world: any flip or quarter turn is as likely as the original")
+    return said

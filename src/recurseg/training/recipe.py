@@ -1,0 +1,261 @@
+"""The recipe: everything that decides a training run, as typed data; YAML on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+
+from recurseg.data.files import write_text
+from recurseg.errors import ConfigError, did_you_mean
+from recurseg.preprocess import Preprocessing
+
+SCHEMA_VERSION = 1
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, validate_assignment=True)
+
+
+class ModelConfig(_Config):
+    name: str
+    """A name that `recurseg models` lists."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of this model; the others keep their defaults."""
+    plugin: str | None = None
+    """Module that registers the model, where it is not built in."""
+
+
+class SamplingConfig(_Config):
+    foreground: float = Field(default=0.5, ge=0, le=1)
+    """Fraction of windows that are centred on a voxel of a foreground class, each class equally often."""
+    flip: list[Literal["D", "H", "W"]] = Field(default_factory=list)
+    """Axes that are flipped, each for half of the windows."""
+    right_angles: bool = False
+    """Whether windows are turned by a random multiple of 90° in the section plane; needs square windows."""
+    rotate: float = Field(default=0.0, ge=0, le=180)
+    """Largest angle of rotation in the section plane, degrees."""
+    scale: float = Field(default=0.0, ge=0, lt=1)
+    """Largest relative change of size in the section plane."""
+    brightness: float = Field(default=0.0, ge=0)
+    """Largest offset added to a window, in units of the normalised intensity."""
+    contrast: float = Field(default=0.0, ge=0, lt=1)
+    """Largest relative change of contrast."""
+    noise: float = Field(default=0.0, ge=0)
+    """Largest standard deviation of added Gaussian noise."""
+    workers: int = Field(default=0, ge=0)
+    """Processes that prepare windows; their number does not change the samples."""
+
+
+class OptimizerConfig(_Config):
+    name: Literal["adam", "adamw", "rmsprop_momentum"] = "adamw"
+    """`rmsprop_momentum` is that of Stollenga et al. 2015, eq. 15-18."""
+    lr: float = Field(default=1e-3, gt=0)
+    """Learning rate at the start of a stage."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Decay of the running mean of gradients."""
+    decay: float = Field(default=0.999, ge=0, lt=1)
+    """Decay of the running mean of squared gradients."""
+    eps: float = Field(default=1e-8, gt=0)
+    """Added to the root of the mean square."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled for `adamw`, added to the gradient for `adam`."""
+
+
+class ScheduleConfig(_Config):
+    name: Literal["constant", "halving", "cosine", "polynomial"] = "cosine"
+    """How the learning rate falls within a stage."""
+    warmup: int = Field(default=0, ge=0)
+    """Steps over which it rises linearly."""
+    halve_every: PositiveInt = 100
+    """Steps after which `halving` has halved it."""
+    floor: float = Field(default=0.0, ge=0)
+    """What it falls towards."""
+
+
+class Stage(_Config):
+    steps: PositiveInt
+    """Updates of the weights; scaled in proportion where minutes are given."""
+    window: tuple[PositiveInt, PositiveInt, PositiveInt]
+    """Size of the training windows (D, H, W); D = 1 for images and for two-dimensional models."""
+    batch: PositiveInt = 1
+    """Windows an update."""
+
+
+class ValidationConfig(_Config):
+    metric: str = "dice"
+    """Which metric, mean over foreground classes and cases, decides which checkpoint is best."""
+    times: PositiveInt = 8
+    """How often the held-out cases are predicted, evenly over the run."""
+    cases: PositiveInt | None = None
+    """At most so many of them while training (the first by id); all of them at the end."""
+
+
+class CheckpointConfig(_Config):
+    every: PositiveInt = 50
+    """Steps between checkpoints; a killed run loses at most these."""
+    keep_every: PositiveInt | None = None
+    """Keep the checkpoint of every so-many-th step for good (a multiple of `every`)."""
+
+
+class PredictionConfig(_Config):
+    window: tuple[PositiveInt, PositiveInt, PositiveInt]
+    """Size of the windows that tile an image (D, H, W)."""
+    overlap: float = Field(default=0.25, ge=0, lt=1)
+    """How far neighbouring windows overlap, as a fraction of the window."""
+
+
+class Recipe(_Config):
+    schema_version: Literal[1] = SCHEMA_VERSION
+    """Version of this format."""
+    name: str = "default"
+    """What the recipe is called in tables."""
+    why: list[str] = Field(default_factory=list)
+    """Why the values are what they are, where they were fitted to data and machine."""
+    model: ModelConfig
+    """The network."""
+    preprocessing: Preprocessing = Field(default_factory=Preprocessing)
+    """What happens to a case before the network."""
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig)
+    """How windows are drawn and augmented."""
+    loss: Literal["mean_squared_error", "cross_entropy", "soft_dice", "dice_cross_entropy"] = "dice_cross_entropy"
+    """What is minimised."""
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    """How it is minimised."""
+    schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
+    """How the learning rate goes."""
+    stages: list[Stage] = Field(min_length=1)
+    """Trained one after the other with the same weights and a fresh schedule."""
+    clip_norm: float | None = Field(default=1.0, gt=0)
+    """Largest norm of the gradient over all weights; null for no limit."""
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    """Of the convolutions; cell states, softmax and losses are float32 always."""
+    validation: ValidationConfig = Field(default_factory=ValidationConfig)
+    """How the held-out cases are watched."""
+    early_stopping: PositiveInt | None = None
+    """Stop after so many validations without a better one; null for never."""
+    checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
+    """What is kept for resuming."""
+    prediction: PredictionConfig
+    """How an image is predicted."""
+    seed: int = 0
+    """Sample number n is a pure function of the seed and n."""
+
+    @property
+    def steps(self) -> int:
+        """Updates in all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> tuple[Stage, int]:
+        """The stage that update `step` (from 0) belongs to, and its number within the stage."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage, step
+            step -= stage.steps
+        raise ValueError(f"step is {step} past the last stage")
+
+    def digest(self) -> str:
+        """SHA-256 of the recipe's content."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+
+
+def parse_recipe(content: Any, source: str) -> Recipe:
+    """Checks the content of a recipe.
+
+    Raises:
+        ConfigError: On the first wrong key or value; names its place and, for a key, the nearest known one.
+    """
+    if not isinstance(content, dict):
+        raise ConfigError(f"{source}: a recipe is a mapping of keys; write one with 'recurseg plan'")
+    if content.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
+        version = content["schema_version"]
+        raise ConfigError(f"{source}: schema_version {version} is not {SCHEMA_VERSION}: update recurseg")
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_first_problem(error)}") from None
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Reads a recipe from a YAML file. Raises ConfigError as `parse_recipe` does."""
+    try:
+        return parse_recipe(yaml.safe_load(path.read_text()), str(path))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Writes a recipe as YAML, atomically."""
+    write_text(path, recipe.to_yaml())
+
+
+def override(recipe: Recipe, settings: list[str]) -> Recipe:
+    """Returns the recipe with `key.subkey=value` settings applied, values in YAML (`optimizer.lr=1e-3`).
+
+    Raises:
+        ConfigError: If a setting has no `=`, or names an unknown key.
+    """
+    content = recipe.model_dump(mode="json")
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {setting}: write it as key=value, such as optimizer.lr=1e-3")
+        place: Any = content
+        *parents, last = key.split(".")
+        for part in parents:
+            place = _step_into(place, part, key)
+        if isinstance(place, list):
+            place[_index(place, last, key)] = _yaml_value(value)
+        elif last not in place and place is not content["model"]["options"]:
+            raise ConfigError(f"--set {key}: no such key{did_you_mean(last, place)}")
+        else:
+            place[last] = _yaml_value(value)
+    return parse_recipe(content, "--set " + " ".join(settings))
+
+
+def _step_into(place: Any, part: str, key: str) -> Any:
+    if isinstance(place, list):
+        return place[_index(place, part, key)]
+    if part not in place:
+        raise ConfigError(f"--set {key}: no such key{did_you_mean(part, place)}")
+    if not isinstance(place[part], dict | list):
+        raise ConfigError(f"--set {key}: '{part}' has no keys below it")
+    return place[part]
+
+
+def _index(place: list, part: str, key: str) -> int:
+    if not part.isdigit() or int(part) >= len(place):
+        raise ConfigError(f"--set {key}: '{part}' is not an index from 0 to {len(place) - 1}")
+    return int(part)
+
+
+def _yaml_value(text: str) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set: '{text}' is not a YAML value") from None
+    if isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        return f"{place}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
+    model: Any = Recipe
+    for part in problem["loc"][:-1]:
+        annotation = model.model_fields[part].annotation if isinstance(part, str) else model
+        model = next((a for a in getattr(annotation, "__args__", ()) if hasattr(a, "model_fields")), annotation)
+    return f"unknown key '{place}'{did_you_mean(str(problem['loc'][-1]), model.model_fields)}"

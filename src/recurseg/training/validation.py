@@ -1,0 +1,64 @@
+"""Held-out cases predicted whole, on their own grid, and measured with the real metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from recurseg.data.case import Case
+from recurseg.data.labels import class_labels
+from recurseg.evaluation import evaluate
+from recurseg.inference.tiling import predict_probabilities
+from recurseg.preprocess import Prepared, restore
+from recurseg.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Held:
+    """A held-out case with all that measuring it takes."""
+
+    case: Case
+    prepared: Prepared
+    reference: np.ndarray
+
+
+class Validator:
+    """Measures a model on held-out cases.
+
+    Args:
+        cases: Held-out cases with their prepared images.
+        recipe: Says metric and windows.
+        class_names: Index = class.
+    """
+
+    def __init__(self, cases: Sequence[tuple[Case, Prepared]], recipe: Recipe, class_names: Sequence[str]) -> None:
+        self.recipe, self.class_names = recipe, list(class_names)
+        self.cases = [Held(case, prepared, class_labels(case)) for case, prepared in cases]
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """The recipe's metric, mean over foreground classes and then over cases."""
+        counted = self.cases[: self.recipe.validation.cases]
+        return {self.recipe.validation.metric: float(np.nanmean([self.measure(model, held) for held in counted]))}
+
+    def measure(self, model: nn.Module, held: Held) -> float:
+        """The recipe's metric of one case."""
+        metric = self.recipe.validation.metric
+        scores = predict_probabilities(
+            model,
+            held.prepared.image,
+            window=self.recipe.prediction.window,
+            overlap=self.recipe.prediction.overlap,
+            precision=self.recipe.precision,
+        )
+        found = {held.case.id: restore(scores, held.prepared.geometry)}
+        result = evaluate(
+            found,
+            {held.case.id: held.reference},
+            metrics=[metric],
+            spacing=held.case.spacing,
+            class_names=self.class_names,
+        )
+        return result.value(metric)
