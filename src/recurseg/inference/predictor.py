@@ -48,7 +48,7 @@ class Segmenter:
 
     spec: PackageSpec
     model: nn.Module
-    device: torch.device = torch.device("cpu")
+    device: torch.device
     precision: Precision = "float32"
     package: Path | None = None
 

@@ -1,0 +1,235 @@
+"""Label files for many inputs: on each input's own grid, in its format, resumable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recurseg.data.formats import write_like
+from recurseg.data.layouts.files import As
+from recurseg.errors import ConfigError, DataError, RecursegError, ResourceError
+from recurseg.inference.bar import CasesBar
+from recurseg.inference.index import Index, fingerprint
+from recurseg.inference.inputs import Inputs, check_out, collect
+from recurseg.inference.package import package_hash
+from recurseg.inference.predictor import Prediction, Segmenter, load
+from recurseg.inference.tiling import Precision
+
+MAPS_FOLDER = "probabilities"
+_NAMED_FAILURES = 8
+
+
+@dataclass(frozen=True)
+class FilesResult:
+    """What a prediction of files did.
+
+    Attributes:
+        out: The folder.
+        written: Case id → label file, of the cases predicted now.
+        skipped: Case id → label file, of those that were there already and still hold.
+        notes: How the inputs were understood.
+    """
+
+    out: Path
+    written: dict[str, Path] = field(default_factory=dict)
+    skipped: dict[str, Path] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def predict_files(
+    segmenter: Segmenter,
+    inputs: Sequence[Path | str],
+    out: Path | str,
+    *,
+    probabilities: bool = False,
+    flips: bool = False,
+    keep_largest: bool = False,
+    overwrite: bool = False,
+    as_: As | None = None,
+    quiet: bool = False,
+) -> FilesResult:
+    """Predicts files, folders and data sets into a folder of label files with an index, `predictions.json`.
+
+    Labels carry the values of the data set that the model was trained on and lie on the input's own grid. A run that
+    was killed goes on where it stopped: cases whose files are there and whose input, model and settings are the
+    same are skipped.
+
+    Args:
+        segmenter: From `recurseg.load`.
+        inputs: Image files, folders of sections, folders of cases, data sets.
+        out: Folder for the results, outside of the inputs.
+        probabilities: Whether to write a float32 map of each foreground class to `probabilities/` too.
+        flips: As for `Segmenter.predict`.
+        keep_largest: As for `Segmenter.predict`.
+        overwrite: Whether to predict everything anew, replacing files that are there.
+        as_: How to take folders of 2-D files: "stack", "images" or "sequence".
+        quiet: Whether to show no progress bar.
+
+    Returns:
+        What was written and skipped, where nothing failed.
+
+    Raises:
+        ConfigError: Two inputs would be written to one file, or `out` holds other things; before any work.
+        ResourceError: `out` cannot be written, before any work; or the disk is full, or an input does not fit into
+            memory.
+        DataError: Some inputs could not be predicted; it names them, and the others are done.
+    """
+    paths, out = [Path(path) for path in inputs], Path(out)
+    found = collect(paths, segmenter.spec.modalities, as_=as_)
+    if not found.cases:
+        raise _failures(found.failed, len(found.failed), out)
+    check_out(out, paths, found.cases)
+    return predict_cases(
+        segmenter,
+        found,
+        out,
+        probabilities=probabilities,
+        flips=flips,
+        keep_largest=keep_largest,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+
+
+def predict_cases(
+    segmenter: Segmenter,
+    found: Inputs,
+    out: Path,
+    *,
+    probabilities: bool = False,
+    flips: bool = False,
+    keep_largest: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> FilesResult:
+    """Predicts cases that are open already; otherwise as `predict_files`."""
+    if segmenter.package is None:
+        raise ConfigError("files are predicted by a stored model: save_package it, then load it")
+    total = len(found.cases) + len(found.failed)
+    package = package_hash(segmenter.package)
+    index = Index(out, segmenter.spec, package, overwrite=overwrite)
+    index.refuse_strangers([case.id for case in found.cases])
+    index.plan([case.id for case in found.cases])
+
+    result = FilesResult(out, notes=found.notes)
+    settings = _settings(segmenter, flips=flips, keep_largest=keep_largest)
+    with CasesBar([math.prod(case.shape) for case in found.cases], quiet=quiet) as bar:
+        for case in found.cases:
+            bar.start(case.id)
+            try:
+                mark = fingerprint(case, package, settings)
+                if not overwrite and index.is_done(case, mark, maps=probabilities):
+                    result.skipped[case.id] = out / index.cases[case.id]["label"]
+                    index.document["pending"].remove(case.id)
+                    bar.skip()
+                    continue
+                prediction = segmenter.predict(
+                    case, probabilities=probabilities, flips=flips, keep_largest=keep_largest, progress=bar.within
+                )
+            except RecursegError as error:
+                found.failed[case.id] = error
+                index.cases.pop(case.id, None)
+                bar.skip()
+                continue
+            entry = _write(prediction, out, segmenter) | {"fingerprint": mark}
+            index.add(case.id, entry)
+            result.written[case.id] = out / entry["label"]
+            bar.finish()
+    index.document["failed"] = {name: str(error) for name, error in found.failed.items()}
+    index.document["pending"] = []
+    index.save()
+    if found.failed:
+        raise _failures(found.failed, total, out)
+    return result
+
+
+def predict(
+    run: Path | str,
+    inputs: Path | str | Sequence[Path | str],
+    *,
+    out: Path | str,
+    probabilities: bool = False,
+    flips: bool = False,
+    keep_largest: bool = False,
+    overwrite: bool = False,
+    as_: As | None = None,
+    device: str = "auto",
+    precision: Precision = "float32",
+    window: Sequence[int] | None = None,
+    plugin: str | None = None,
+    quiet: bool = False,
+) -> FilesResult:
+    """Loads a trained model and predicts files: `load` and `predict_files` in one, the command `recurseg predict`.
+
+    Args:
+        run: Run folder or package.
+        inputs: One path or several: image files, folders of sections, folders of cases, data sets.
+        out: Folder for the results, outside of the inputs.
+        probabilities: As for `predict_files`, like `flips`, `keep_largest`, `overwrite`, `as_` and `quiet`.
+        device: As for `load`, like `precision`, `window` and `plugin`.
+
+    Returns:
+        What was written and skipped.
+
+    Raises:
+        ConfigError, DataError, ResourceError: As `load` and `predict_files` do.
+    """
+    segmenter = load(run, device=device, precision=precision, window=window, plugin=plugin)
+    return predict_files(
+        segmenter,
+        [inputs] if isinstance(inputs, str | Path) else inputs,
+        out,
+        probabilities=probabilities,
+        flips=flips,
+        keep_largest=keep_largest,
+        overwrite=overwrite,
+        as_=as_,
+        quiet=quiet,
+    )
+
+
+def _settings(segmenter: Segmenter, **options: bool) -> dict[str, Any]:
+    spec = segmenter.spec
+    return {"window": spec.window, "overlap": spec.overlap, "precision": segmenter.precision, **options}
+
+
+def _write(prediction: Prediction, out: Path, segmenter: Segmenter) -> dict[str, Any]:
+    """Writes a prediction's files; returns its entry in the index."""
+    case, names = prediction.case, segmenter.spec.class_names
+    values = np.asarray(segmenter.spec.file_values)
+    values = values.astype(np.uint8 if values.max() < 256 else np.uint16)
+    maps: dict[str, str] = {}
+    if prediction.probabilities is not None:
+        for number, channel in enumerate(prediction.probabilities[1:], start=1):
+            path = write_like(out / MAPS_FOLDER / f"{case.id}_class{number}", channel, case.reference)
+            maps[names[number]] = path.relative_to(out).as_posix()
+    label = write_like(out / case.id, values[prediction.labels], case.reference)
+    return {
+        "label": label.relative_to(out).as_posix(),
+        "probabilities": next(iter(maps.values()), None),
+        "maps": maps,
+        "source": str(case.reference.path),
+    }
+
+
+def _failures(failed: dict[str, Exception], total: int, out: Path) -> RecursegError:
+    """One error for all inputs that failed, of the kind that decides the exit code."""
+    messages = [" ".join(str(error).split()) for error in failed.values()]
+    more = len(messages) - _NAMED_FAILURES
+    listed = "; ".join(messages[:_NAMED_FAILURES]) + (f"; and {more} more, see predictions.json" if more > 0 else "")
+    if len(failed) == total == 1:
+        text = listed
+    elif len(failed) == total:
+        text = f"none of {total} inputs could be predicted: {listed}"
+    else:
+        text = f"{len(failed)} of {total} inputs could not be predicted, the others are in {out}: {listed}"
+    kinds = {type(error) for error in failed.values()}
+    for kind in (ResourceError, DataError, ConfigError):
+        if kind in kinds:
+            return kind(text)
+    return DataError(text)
