@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from recurseg.evaluation import evaluate
     from recurseg.inference import load, predict
     from recurseg.models import create_model, list_models, register_model
-    from recurseg.training import plan, train
+    from recurseg.training.plan import plan
+    from recurseg.training.run import train
 
 __version__ = "0.1.0"
 
@@ -32,8 +33,8 @@ _HOME = {
     "register_model": "recurseg.models",
     "load": "recurseg.inference",
     "predict": "recurseg.inference",
-    "plan": "recurseg.training",
-    "train": "recurseg.training",
+    "plan": "recurseg.training.plan",
+    "train": "recurseg.training.run",
     "evaluate": "recurseg.evaluation",
 }
 
