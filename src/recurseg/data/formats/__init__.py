@@ -6,7 +6,7 @@
 | itk | `.mha`, `.mhd`, `.nrrd`, `.nhdr` | (x, y, z) | affine, RAS+ mm |
 | dicom | a folder with one series, or a `.dcm` file | (x, y, z) | affine, RAS+ mm |
 | tiff | `.tif`, `.tiff` of several pages | (z, y, x) | spacing of OME, ImageJ or resolution tags |
-| folder | a folder of `.png`, `.tif`, `.webp` ... with consecutive numbers as stems | (z, y, x) | none |
+| folder | a folder of `.png`, `.tif`, `.webp` ... with consecutive numbers in their stems | (z, y, x) | none |
 | image | one `.png`, `.webp`, `.jpg`, `.bmp`, `.gif` or single-page `.tif` | (y, x) | none |
 """
 
@@ -110,7 +110,7 @@ def write_like(path_without_suffix: Path | str, array: np.ndarray, like: Volume,
     path = base.with_name(base.name + suffix)
     if path.resolve() == like.path.resolve():
         raise ConfigError(f"{path}: would replace its own source; choose another output folder")
-    if not suffix:
+    if not suffix and like.files and array.dtype.kind == "u":
         return folder.write_folder(path, array, like)
     format = format_of(path)
     if format in ("tiff", "nifti", "itk") and (like.format in _X_FIRST or like.affine is not None) != (

@@ -18,6 +18,7 @@ from recurseg.data.formats.writing import finished_folder
 from recurseg.errors import DataError
 
 SUFFIXES = image.SUFFIXES + tiff.SUFFIXES
+_NUMBERED = re.compile(r"(.*?)(\d+)(\D*)", re.ASCII)
 _LOSSLESS = (".png", *tiff.SUFFIXES)
 
 
@@ -28,34 +29,19 @@ def image_files(folder: Path) -> list[Path]:
     return sorted((f for f in files if f.is_file()), key=_natural)
 
 
-def is_stack(files: Sequence[Path]) -> bool:
-    """True where two or more stems are purely numeric, consecutive and named once each."""
-    stems = [f.stem for f in files]
-    if len(stems) < 2 or not all(s.isascii() and s.isdecimal() for s in stems):
-        return False
-    numbers = sorted(int(s) for s in stems)
-    return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-
-
 def open_folder(folder: Path, *, files: Sequence[Path] | None = None, max_bytes: int) -> Volume:
     """Opens a folder of 2-D files as a stack; reads headers alone.
 
     Args:
         folder: The folder.
-        files: Its sections in order; None takes all image files, whose stems must be consecutive numbers.
+        files: Its sections in order; None takes all image files, whose stems must be consecutive numbers, alone
+            or beside the same text (`07.png`, `slice_07.png`).
         max_bytes: Budget of the whole stack.
 
     Raises:
         DataError: No image files, stems that are no consecutive numbers, or files that differ in size or type.
     """
-    if files is None:
-        files = image_files(folder)
-        if not files:
-            raise DataError(f"{folder}: holds no image files; check the path")
-        if not is_stack(files):
-            raise DataError(
-                f"{folder}: {_why_no_stack(files)}; rename or complete the files, or name them one by one"
-            )
+    files = _numbered_files(folder) if files is None else files
     planes = [open_plane(file, max_bytes=max_bytes) for file in files]
     first = planes[0]
     for file, plane in zip(files, planes, strict=True):
@@ -114,16 +100,21 @@ def _described(plane: Volume) -> str:
     return f"{plane.shape[0]}×{plane.shape[1]} {plane.array.dtype}"
 
 
-def _why_no_stack(files: Sequence[Path]) -> str:
-    named = [f.name for f in files if not f.stem.isdecimal()]
-    if named:
-        return f"is no stack, as '{named[0]}' is not a number"
-    numbers = sorted(int(f.stem) for f in files)
-    if len(numbers) == 1:
-        return "is no stack, as it holds a single image"
-    for a, b in pairwise(numbers):
+def _numbered_files(folder: Path) -> list[Path]:
+    """The image files of a folder, whose stems must differ by one number, which counts up without a gap."""
+    files = image_files(folder)
+    if not files:
+        raise DataError(f"{folder}: holds no image files; check the path")
+    parts = [_NUMBERED.fullmatch(f.stem) for f in files]
+    for file, part in zip(files, parts, strict=True):
+        if not part or not parts[0] or part.group(1, 3) != parts[0].group(1, 3):
+            raise DataError(
+                f"{folder}: is no stack of numbered files, as '{file.name}' shows; open its files one by one"
+            )
+    numbered = sorted((int(part.group(2)), file) for file, part in zip(files, parts, strict=True) if part)
+    for (a, first), (b, second) in pairwise(numbered):
         if a == b:
-            return f"has two files with number {a}"
+            raise DataError(f"{folder}: '{first.name}' and '{second.name}' have one number; leave one of them")
         if b != a + 1:
-            return f"lacks section {a + 1}"
-    return "is no stack"
+            raise DataError(f"{folder}: no file with number {a + 1} before '{second.name}'; add it or number anew")
+    return [file for _, file in numbered]

@@ -166,7 +166,7 @@ def _first_voxel(reader: Any, like: Volume, kept: tuple[int, ...]) -> tuple[floa
     """The origin in the file's own numbers, moved to the first section of `like`."""
     assert like.affine is not None
     whole = squeezed_affine(ras_affine(reader), kept)
-    steps = np.rint(np.linalg.solve(whole[:3, :3], like.affine[:3, 3] - whole[:3, 3]))
+    steps = np.rint(np.linalg.solve(like.affine[:3, :3], like.affine[:3, 3] - whole[:3, 3]))
     if not steps.any():
         return reader.GetOrigin()
     index = [0.0] * reader.GetDimension()

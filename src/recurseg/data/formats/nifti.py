@@ -145,8 +145,7 @@ def _shift(header: Any, like: Volume, kept: tuple[int, ...]) -> None:
     unit = _unit(header)
     whole = squeezed_affine(header.get_best_affine(), kept)
     assert like.affine is not None
-    moved = np.linalg.solve(whole[:3, :3], like.affine[:3, 3] / unit - whole[:3, 3])
-    steps = np.rint(moved)
+    steps = np.rint(np.linalg.solve(like.affine[:3, :3] / unit, like.affine[:3, 3] / unit - whole[:3, 3]))
     if not steps.any():
         return
     if not header["sform_code"] and not header["qform_code"]:

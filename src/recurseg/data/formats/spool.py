@@ -49,15 +49,15 @@ class Spool(os.PathLike[str]):
         return str(self.path)
 
     def _make(self) -> None:
-        free = shutil.disk_usage(self.path.parent).free
         advice = f"free space in {self.path.parent.parent} or set TMPDIR to a larger disk"
-        if free < self.size:
-            raise ResourceError(
-                f"{self.source}: needs {readable_bytes(self.size)} of temporary disk, "
-                f"{readable_bytes(free)} are free; {advice}"
-            )
         part = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
         try:
+            free = shutil.disk_usage(self.path.parent).free
+            if free < self.size:
+                raise ResourceError(
+                    f"{self.source}: needs {readable_bytes(self.size)} of temporary disk, "
+                    f"{readable_bytes(free)} are free; {advice}"
+                )
             with part.open("wb") as handle:
                 for chunk in self.chunks():
                     handle.write(chunk)
