@@ -1,0 +1,44 @@
+"""`recurseg phantom NAME OUT`: writes a procedural data set in a real format."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recurseg.errors import ConfigError
+
+
+def phantom(
+    name: Annotated[str, typer.Argument(help="em_membranes (TIFF) or brain_tissue (NIfTI).")],
+    out: Annotated[Path, typer.Argument(help="Folder to make; it must not exist or be empty.")],
+    cases: Annotated[int | None, typer.Option(help="Number of cases; by default 1 of EM, 4 brains.")] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="DxHxW", help="Slices, rows, columns; by default 20x256x256 of EM, 32x96x96."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same data set.")] = 0,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Write a procedural data set: made-up images and labels, in the files that real ones come in."""
+    from recurseg.data.phantoms import write_phantom
+
+    folder = write_phantom(name, out, cases=cases, size=_parse_size(size), seed=seed)
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    if json_:
+        typer.echo(json.dumps({"phantom": name, "out": str(folder), "seed": seed, "files": files}))
+    else:
+        typer.echo(f"{name}: {len(files)} files in {folder}")
+
+
+def _parse_size(text: str | None) -> tuple[int, int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)[x,](\d+)[x,](\d+)", text.strip().lower())
+    if match is None:
+        raise ConfigError(f"--size {text}: three whole numbers expected, slices x rows x columns, as in 20x256x256")
+    depth, height, width = map(int, match.groups())
+    return depth, height, width

@@ -1,0 +1,71 @@
+"""Brain tissue in three MR contrasts: T1, inversion recovery (IR) and FLAIR of a made-up, skull-stripped head.
+
+Tissue shares are drawn on a grid finer than the voxels and averaged into them, so that partial volume is real; the
+label is the tissue with the largest share.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .brain_anatomy import Tissue, grow_brain
+from .fields import generator, smooth_noise
+
+DEFAULT_SIZE = (32, 96, 96)
+FIELD_OF_VIEW = (144.0, 230.4, 230.4)
+"""Millimetres (slices, rows, columns): 3 x 0.96 x 0.96 mm at 48 x 240 x 240."""
+CLASSES = ("background", "CSF", "GM", "WM")
+
+SIGNAL = {"T1": (0.27, 0.62, 0.92), "IR": (0.95, 0.68, 0.36), "FLAIR": (0.16, 0.78, 0.58)}
+"""Mean signal of CSF, GM and WM."""
+NOISE = {"T1": 0.05, "IR": 0.055, "FLAIR": 0.06}
+"""Standard deviation of the noise in each of the receiver's two channels."""
+FINE = (1.5, 1.5, 2.5)  # millimetres (x, y, z): voxels of the grid on which tissue is drawn are hardly coarser
+HEAD = (172, 204, 144)  # millimetres (x, y, z): nothing of a head lies outside
+
+
+def brain_tissue(
+    *, size: tuple[int, int, int] = DEFAULT_SIZE, seed: int = 0, case: int = 0
+) -> tuple[dict[str, np.ndarray], np.ndarray, tuple[float, ...]]:
+    """Makes one head.
+
+    Args:
+        size: Slices, rows, columns; the field of view stays, the voxels change.
+        seed: Of the data set.
+        case: Index of the head in the data set.
+
+    Returns:
+        Images by modality, int16 `(x, y, z)`; labels, uint8 `(x, y, z)`: 0 background, 1 CSF, 2 GM, 3 WM; and
+        millimetres per voxel `(x, y, z)`. x runs to the right, y to the front, z up.
+    """
+    rng = generator("brain_tissue", seed, case, size)
+    shape = size[::-1]
+    spacing = tuple(mm / n for mm, n in zip(FIELD_OF_VIEW[::-1], shape, strict=True))
+    margin = [int(n * (1 - mm / full) / 2) for n, mm, full in zip(shape, HEAD, FIELD_OF_VIEW[::-1], strict=True)]
+    finer = [int(np.ceil(s / fine - 0.15)) for s, fine in zip(spacing, FINE, strict=True)]
+    fine_shape = tuple((n - 2 * m) * f for n, m, f in zip(shape, margin, finer, strict=True))
+    drawn = grow_brain(rng, fine_shape, np.array(spacing) / finer)
+    shares = (_average(share, finer) for share in (drawn.csf, drawn.gm, drawn.wm, drawn.myelin))
+    tissue = Tissue(*(np.pad(share, [(m, m) for m in margin]) for share in shares))
+    head = tissue.csf + tissue.gm + tissue.wm
+    label = np.argmax(np.stack([1 - head, tissue.csf, tissue.gm, tissue.wm]), 0).astype(np.uint8)
+    images = {name: _scan(rng, name, tissue, np.array(spacing)) * (head > 0.5) for name in SIGNAL}
+    return {name: image.astype(np.int16) for name, image in images.items()}, label, spacing
+
+
+def _average(field: np.ndarray, factors: list[int]) -> np.ndarray:
+    """Mean over blocks of `factors` voxels."""
+    blocks = [n for size, f in zip(field.shape, factors, strict=True) for n in (size // f, f)]
+    return field.reshape(blocks).mean((1, 3, 5))
+
+
+def _scan(rng: np.random.Generator, modality: str, tissue: Tissue, spacing: np.ndarray) -> np.ndarray:
+    """Magnitude image of one contrast: tissue signal, uneven sensitivity, Rician noise; 1000 is a full signal."""
+    shape = tissue.csf.shape
+    csf, gm, wm = SIGNAL[modality]
+    grey = gm + (wm - gm) * tissue.myelin
+    white = wm * (1 + 0.03 * smooth_noise(rng, shape, 18 / spacing))
+    signal = csf * tissue.csf + grey * tissue.gm + white * tissue.wm
+    signal = signal * np.exp(0.12 * smooth_noise(rng, shape, 75 / spacing))
+    noise = NOISE[modality] * rng.standard_normal((2, *shape), dtype=np.float32)
+    return np.rint(1000 * rng.uniform(0.8, 1.25) * np.hypot(signal + noise[0], noise[1]))
