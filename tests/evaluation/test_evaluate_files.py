@@ -75,6 +75,16 @@ def test_a_folder_of_label_files_against_a_folder_of_label_files(tmp_path):
         evaluate(tmp_path / "a", tmp_path / "b")
 
 
+def test_a_data_set_written_as_yaml_is_a_data_set(tmp_path, dataset):
+    (dataset / "dataset.yaml").write_text(
+        "schema_version: 1\nname: x\nmodalities: [T1]\nclasses: {0: background, 1: GM, 2: WM}\n"
+        "cases:\n- {id: p0, images: {T1: images/p0.nii.gz}, label: labels/p0.nii.gz}\n"
+    )
+    nifti(tmp_path / "out" / "p0.nii.gz", labels(0))
+    for source in (dataset, dataset / "dataset.yaml"):
+        assert evaluate(tmp_path / "out", source).value("dice", class_name="WM") == 1
+
+
 def test_a_file_against_a_file_gives_millimetres_along_the_right_axes(tmp_path):
     a, b = np.zeros((2, *SHAPE), np.uint8)
     a[2, 3, 0], b[2, 3, 2] = 1, 1

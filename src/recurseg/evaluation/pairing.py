@@ -28,7 +28,10 @@ def pair(predictions: Side, references: Side) -> tuple[list[tuple[Labelled, Labe
         DataError: Names what has no partner, or what has two.
     """
     if len(predictions.items) == len(references.items) == 1:
-        return [(predictions.items[0], references.items[0])], []
+        prediction, reference = predictions.items[0], references.items[0]
+        same = plain_name(prediction.id) in (plain_name(reference.id), plain_name(stem_of(reference.volume.path)))
+        notes = [] if same else [f"prediction '{prediction.id}' is taken for '{reference.id}', the only reference"]
+        return [(prediction, reference)], notes
     exact = {r.id: r for r in references.items}
     loose: dict[str, list[Labelled]] = {}
     for reference in references.items:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recurseg.data.case import Case, Volume
+from recurseg.data.manifest import MANIFEST_NAME
 from recurseg.errors import DataError
 from recurseg.evaluation.partition import membrane_class
 
@@ -77,13 +78,22 @@ def references_side(source: Path | str | Dataset | Mapping[str, np.ndarray], spa
         path = Path(source)
         if not path.exists():
             raise DataError(f"{path}: does not exist: pass a data set, or a folder or file of labels")
-        files = _label_files(path) if path.suffix not in (".yaml", ".yml") else []
-        if files and not (path / "dataset.yaml").exists():
-            return Side(_plain(path))
-        from recurseg.data.dataset import open_dataset
-
-        source = open_dataset(path)
+        dataset = _dataset_with_labels(path)
+        return Side(_plain(path)) if dataset is None else _from_dataset(dataset)
     return _from_dataset(source)
+
+
+def _dataset_with_labels(path: Path) -> Dataset | None:
+    """The data set at a path; None where its files are label files alone."""
+    from recurseg.data.dataset import open_dataset
+
+    if path.suffix in (".yaml", ".yml") or (path / MANIFEST_NAME).is_file() or not _label_files(path):
+        return open_dataset(path)
+    try:
+        dataset = open_dataset(path)
+    except DataError:
+        return None
+    return dataset if any(case.label is not None for case in dataset.cases) else None
 
 
 def _from_dataset(dataset: Dataset) -> Side:
