@@ -1,0 +1,33 @@
+"""Files that are whole or not there: written under a temporary name and renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from recurseg.errors import ResourceError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file atomically.
+
+    Raises:
+        ResourceError: If the folder cannot be written or the disk is full.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise ResourceError(f"{path}: cannot be written: {error.strerror or error}: choose another folder") from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a JSON file atomically. Raises ResourceError as `write_text` does."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
