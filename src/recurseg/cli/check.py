@@ -13,8 +13,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from recurseg.data.check import Progress
     from recurseg.data.check_report import CaseReport, CheckReport, Problem
+    from recurseg.data.dataset import Progress
 
 SHOWN = 20
 """Cases and problems of one kind that are listed; `--json` has all."""
@@ -55,6 +55,7 @@ def check(
     if write is not None:
         save_manifest(open_dataset(data, as_=how, on_error="collect"), write)
         console.print(f"written: {write}")
+    mended = None
     if fix is not None:
         with _progress("mending") as progress:
             mended = mend_dataset(data, fix, as_=how, progress=progress)
@@ -65,7 +66,7 @@ def check(
         for line in mended.left:
             console.print(f"[red]left out[/red] {line}", soft_wrap=True)
         console.print(f"new data set: {mended.manifest}", soft_wrap=True)
-    elif not report.usable:
+    if mended.left if mended else not report.usable:
         raise typer.Exit(3)
 
 
@@ -131,11 +132,8 @@ def _cases(report: CheckReport):
         if any(other.orientation for other in report.cases):
             row.append(case.orientation or "")
         several = len(case.intensity) > 1
-        row.append(
-            "\n".join(
-                f"{name + ' ' if several else ''}{_range(i.minimum, i.maximum)}" for name, i in case.intensity.items()
-            )
-        )
+        ranges = {name: f"{found.minimum:.4g} to {found.maximum:.4g}" for name, found in case.intensity.items()}
+        row.append("\n".join(f"{name} {text}" if several else text for name, text in ranges.items()))
         for name in list(report.classes.values())[1:]:
             row.append("" if case.fractions is None else f"{100 * case.fractions[name]:.3g}")
         table.add_row(*row)
@@ -173,4 +171,4 @@ def _print_problems(console: Console, problems: list[Problem]) -> None:
             console.print(f"{severity}: {number - SHOWN} more to mend by '{escape(mend)}'")
     errors = sum(problem.severity == "error" for problem in problems)
     if problems:
-        console.print(f"{errors} errors, {len(problems) - errors} warnings")
+        console.print(f"errors: {errors}, warnings: {len(problems) - errors}")

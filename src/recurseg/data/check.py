@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from recurseg.data.case import Case, Volume
 from recurseg.data.check_report import CaseReport, CheckReport, Intensity
-from recurseg.data.dataset import open_dataset
+from recurseg.data.dataset import Progress, open_dataset
 from recurseg.data.formats import DEFAULT_MAX_BYTES
 from recurseg.data.labels import count_values
 from recurseg.data.layouts.files import As
 from recurseg.data.problems import dataset_problems, failure, fractions, intensity_problems, label_problems
 from recurseg.data.slabs import slabs
 from recurseg.errors import DataError
-
-Progress = Callable[[int, int, str], None]
-"""Called with files done, files in all, and the name of the case at hand."""
 
 
 def check_dataset(
@@ -36,7 +33,7 @@ def check_dataset(
         path: Folder, `dataset.yaml` or image file.
         as_: How to take folders of 2-D files.
         max_bytes: A file whose header claims more is refused.
-        progress: Called before every file.
+        progress: Called before every case is opened, then before every file is read.
 
     Returns:
         Numbers for every case, and problems with the way to mend each. Slabs are read one by one, so volumes may be
@@ -46,7 +43,7 @@ def check_dataset(
         DataError: Nothing there, or no known layout.
         ConfigError: A mistake in `dataset.yaml`, or `as_` where it has no meaning.
     """
-    dataset = open_dataset(path, as_=as_, max_bytes=max_bytes, on_error="collect")
+    dataset = open_dataset(path, as_=as_, max_bytes=max_bytes, on_error="collect", progress=progress)
     problems = [failure(broken.case, broken.message) for broken in dataset.failures]
     total = sum(len(case.images) + (case.label is not None) for case in dataset.cases)
     reports: list[CaseReport] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -30,6 +30,8 @@ from recurseg.data.slabs import slabs
 from recurseg.errors import ConfigError, DataError
 
 OnError = Literal["raise", "collect"]
+Progress = Callable[[int, int, str], None]
+"""Called with items done, items in all, and the name of the case at hand."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def open_dataset(
     max_bytes: int = DEFAULT_MAX_BYTES,
     with_labels: bool = True,
     on_error: OnError = "raise",
+    progress: Progress | None = None,
 ) -> Dataset:
     """Opens a data set; reads headers, and label files only where nothing else says what their values mean.
 
@@ -88,6 +91,7 @@ def open_dataset(
         max_bytes: A file whose header claims more is refused; `max_case_bytes` of the manifest goes first.
         with_labels: False leaves label files alone, as prediction does.
         on_error: "raise" stops at the first case that is not usable, "collect" puts it under `failures`.
+        progress: Called before every case with cases done, cases in all and the case's id.
 
     Returns:
         The data set; nothing of its images is in memory.
@@ -107,7 +111,9 @@ def open_dataset(
     cases: list[Case] = []
     failures: list[Failure] = []
     counts: dict[str, dict[int, int]] = {}
-    for entry in manifest.cases:
+    for number, entry in enumerate(manifest.cases):
+        if progress:
+            progress(number, len(manifest.cases), entry.id)
         try:
             case = open_case(manifest, entry, root, max_bytes=budget)
             if case.label is not None and not manifest.classes:

@@ -15,6 +15,8 @@ from recurseg.errors import DataError
 MAX_VALUES = 255
 """A file with more distinct values than this is an image, not a label."""
 
+_GREY_LEVELS = 64
+"""255 beside smaller values than this means "ignore"; beside larger ones classes are grey levels and 255 is one."""
 _TABLE = 2**16
 
 
@@ -131,7 +133,7 @@ def infer_classes(values: set[int]) -> ClassMap:
         values: Every value that occurs in the label files of a data set.
 
     Returns:
-        0 is background; {0, 255} and any gap are closed to classes 0, 1, 2, ...; 255 beside other classes is ignored.
+        0 is background; {0, 255} and any gap are closed to classes 0, 1, 2, ...; 255 beside small values is ignored.
 
     Raises:
         DataError: A negative value, too many values, or nothing but background.
@@ -142,7 +144,7 @@ def infer_classes(values: set[int]) -> ClassMap:
             f"('recurseg check DATA --write dataset.yaml' makes one; class {IGNORE} is ignored)"
         )
     foreground = sorted(values - {0})
-    ignored = IGNORE in foreground and len(foreground) > 1
+    ignored = IGNORE in foreground and len(foreground) > 1 and foreground[-2] < _GREY_LEVELS
     if ignored:
         foreground.remove(IGNORE)
     if not foreground:

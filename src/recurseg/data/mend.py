@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from recurseg.data.case import IGNORE, Case
-from recurseg.data.dataset import open_case, open_dataset
+from recurseg.data.dataset import Progress, open_case, open_dataset
 from recurseg.data.formats import DEFAULT_MAX_BYTES, write_like
 from recurseg.data.grid import grid_problem
 from recurseg.data.labels import class_labels, complete_map
@@ -44,7 +43,7 @@ def mend_dataset(
     *,
     as_: As | None = None,
     max_bytes: int = DEFAULT_MAX_BYTES,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Mended:
     """Writes labels that fit their images into a new folder; images stay where they are and are referred to.
 

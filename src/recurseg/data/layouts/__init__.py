@@ -36,12 +36,15 @@ def recognise(root: Path, as_: As | None = None) -> DatasetManifest:
     Raises:
         DataError: Nothing in the folder is known, or what is there does not fit together.
     """
-    if not any(path.name[0] != "." for path in root.iterdir()):
-        raise DataError(f"{root}: the folder is empty")
-    for layout in (*PUBLISHED, *GENERAL):
-        manifest = layout.recognise(root, as_)
-        if manifest is not None:
-            return manifest
+    try:
+        if not any(path.name[0] != "." for path in root.iterdir()):
+            raise DataError(f"{root}: the folder is empty")
+        for layout in (*PUBLISHED, *GENERAL):
+            manifest = layout.recognise(root, as_)
+            if manifest is not None:
+                return manifest
+    except OSError as error:
+        raise DataError(f"{error.filename or root}: cannot be read: {error.strerror}") from None
     expected = "; ".join(layout.EXPECTS for layout in GENERAL)
     raise DataError(f"{root}: no known layout, seen: {_seen(root)}; expected: {expected}; or write a dataset.yaml")
 

@@ -116,43 +116,39 @@ def _match(
         stacks: dict[str, Files] = {name: _relative(files[""], root) for name, files in by_modality.items()}
         return [CaseEntry(id=stack_id, images=stacks, label=_relative(label_files[""], root))], notes
 
-    raw_images, raw_labels = _by_name(grouped.files, None), _by_name(label_files, None)
-    exact = len(set(raw_images) & set(raw_labels))
-    keyed_labels, keyed_images = _by_name(label_files, LABEL_WORD), _by_name(grouped.files, IMAGE_WORD)
-    strip = len(set(keyed_images) & set(keyed_labels)) > exact
-    known_images, known_labels = (keyed_images, keyed_labels) if strip else (raw_images, raw_labels)
-    matched = set(known_images) & set(known_labels)
-    if not matched:
+    words = _words(grouped.files, label_files)
+    named = {name: _by_name(files, words[0]) for name, files in by_modality.items()}
+    named_labels = _by_name(label_files, words[1])
+    named_first = named[next(iter(images))]
+    if not set(named_first) & set(named_labels):
         raise DataError(
-            f"{labels}: no label has the name of an image: {sorted(known_labels)[0]} here, "
-            f"{sorted(known_images)[0]} in {first}"
+            f"{labels}: no label has the name of an image: {min(named_labels)} here, {min(named_first)} in {first}"
         )
-    for name, paths in known_labels.items():
-        if name not in known_images:
-            raise DataError(f"label without an image: {_shown(paths[0])}, nothing in {first} is called {name}")
-        if len(paths) > 1:
-            raise DataError(f"two labels for one image: {_shown(paths[0])} and {_shown(paths[1])}")
+    for name, found in named_labels.items():
+        if name not in named_first:
+            raise DataError(f"label without an image: {_shown(found[0])}, nothing in {first} is called {name}")
+        if len(found) > 1:
+            raise DataError(f"two labels for one image: {_shown(found[0])} and {_shown(found[1])}")
     cases = []
-    for name, paths in known_images.items():
-        label = known_labels.get(name, [None])[0]
-        for files in paths:
-            images_of_case = {}
-            for modality, candidates in by_modality.items():
-                own = _by_name(candidates, IMAGE_WORD if strip else None).get(name)
-                if own is None:
+    for name, found in named_first.items():
+        for number in range(len(found)):
+            own: dict[str, Files] = {}
+            for modality, candidates in named.items():
+                if len(candidates.get(name, [])) <= number:
                     raise DataError(f"case {name}: no file in {images[modality]}")
-                images_of_case[modality] = _relative(files if modality == next(iter(images)) else own[0], root)
-            cases.append(
-                CaseEntry(
-                    id=name,
-                    patient=patient_of(name),
-                    images=images_of_case,
-                    label=None if label is None else _relative(label, root),
-                )
-            )
-    if strip:
+                own[modality] = _relative(candidates[name][number], root)
+            label = _relative(named_labels[name][0], root) if name in named_labels else None
+            cases.append(CaseEntry(id=name, patient=patient_of(name), images=own, label=label))
+    if words != (None, None):
         notes.append("labels matched to images by the name before their suffix (_seg, _mask, ...)")
     return cases, notes
+
+
+def _words(images: dict[str, Files], labels: dict[str, Files]) -> tuple[str | None, str | None]:
+    """Which words to strip from the names of images and labels: none, unless more of them match without."""
+    plain = set(_by_name(images, None)) & set(_by_name(labels, None))
+    stripped = set(_by_name(images, IMAGE_WORD)) & set(_by_name(labels, LABEL_WORD))
+    return (IMAGE_WORD, LABEL_WORD) if len(stripped) > len(plain) else (None, None)
 
 
 def _by_name(grouped: dict[str, Files], word: str | None) -> dict[str, list[Files]]:
@@ -165,7 +161,8 @@ def _by_name(grouped: dict[str, Files], word: str | None) -> dict[str, list[File
 
 
 def _same_sections(images: Path, labels: Path) -> None:
-    have, want = ({stem(path): path for path in entries(folder)} for folder in (labels, images))
+    have = {pair_key(stem(path), LABEL_WORD): path for path in entries(labels)}
+    want = {pair_key(stem(path), IMAGE_WORD): path for path in entries(images)}
     for name, path in want.items():
         if name not in have:
             raise DataError(f"section without its label: {path} has none in {labels}")
