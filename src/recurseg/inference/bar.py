@@ -56,4 +56,5 @@ class CasesBar:
     def skip(self) -> None:
         """Leaves the case at work out, so that it does not count for the time left."""
         self._number += 1
-        self._progress.update(self._task, completed=self._done, total=self._done + sum(self._voxels[self._number :]))
+        total = self._done + sum(self._voxels[self._number :])
+        self._progress.update(self._task, completed=self._done if total else 1, total=total or 1)

@@ -41,10 +41,10 @@ def resample_linear(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     for axis, size in sorted(enumerate(shape, start=1), key=lambda change: change[1] / array.shape[change[0]]):
         if size == tensor.shape[axis]:
             continue
-        before, after = tensor.shape[:axis], tensor.shape[axis + 1 :]
-        plane = tensor.reshape(1, before.numel(), tensor.shape[axis], after.numel())
-        plane = interpolate(plane, size=(size, after.numel()), mode="bilinear", antialias=True)
-        tensor = plane.reshape(*before, size, *after)
+        lines = tensor.movedim(axis, -1)  # as rows: torch (2.13) errs on antialiased columns of an image 1 wide
+        rows = lines.reshape(1, 1, -1, tensor.shape[axis])
+        rows = interpolate(rows, size=(rows.shape[2], size), mode="bilinear", antialias=True)
+        tensor = rows.reshape(*lines.shape[:-1], size).movedim(-1, axis)
     return tensor.numpy()
 
 
