@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 import zlib
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,18 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     except Exception as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise DataError(f"{path}: cannot be read as {kind} ({reason}); copy or export it again") from None
+
+
+@contextmanager
+def quiet(library: str) -> Iterator[None]:
+    """Keeps a library's log silent inside the block: what it would say about a file is left to the error."""
+    log = logging.getLogger(library)
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def check_budget(path: Path, shape: Sequence[int], dtype: np.dtype, max_bytes: int) -> int:

@@ -20,6 +20,8 @@ EQUAL_CHANNELS = "colour channels are equal: read as grey"
 """Note of a file stored in colour; reading it is a DataError where its channels differ."""
 
 _TYPES = {"1": "u1", "L": "u1", "P": "u1", "I;16": "u2", "I;16B": "u2", "I;16L": "u2", "I": "i4", "F": "f4"}
+_LOSSY_BLUR = 2
+"""Grey levels by which the channels of a grey image differ once a lossy format has coded them as luma and chroma."""
 _COLOUR = ("RGB", "RGBA", "LA", "PA")
 _NOTES = {
     "1": ("1-bit image: read as values 0 and 1",),
@@ -67,26 +69,35 @@ def write_image(path: Path, labels: np.ndarray) -> Path:
     return path
 
 
-def grey(path: Path, pixels: np.ndarray, channel_axis: int) -> np.ndarray:
-    """One channel of an image whose colour channels are equal; alpha (the 2nd or 4th channel) is left out.
+def grey(path: Path, pixels: np.ndarray, channel_axis: int, *, tolerance: int = 0) -> np.ndarray:
+    """The middle of colour channels that are equal; alpha (the 2nd or 4th channel) is left out.
+
+    Args:
+        path: The file, for the message.
+        pixels: The image with its channels.
+        channel_axis: Axis of the channels.
+        tolerance: How far channels may lie apart in formats that blur grey a little.
 
     Raises:
         DataError: The channels differ.
     """
     channels = np.moveaxis(pixels, channel_axis, 0)
-    colours = channels[: 1 if len(channels) <= 2 else 3]
-    if any(not np.array_equal(colours[0], other) for other in colours[1:]):
+    if len(channels) <= 2:
+        return channels[0]
+    ordered = np.sort(channels[:3], axis=0)
+    if (ordered[2] - ordered[0]).max(initial=0) > tolerance:
         raise DataError(
             f"{path}: is a colour image where grey is meant; convert it to grey, or save one file a channel"
         )
-    return colours[0]
+    return ordered[1]
 
 
 def _read(path: Path, dtype: np.dtype, index) -> np.ndarray:
     with reading(path, "an image"), _opened(path) as image:
         pixels = np.asarray(image)
+        blur = _LOSSY_BLUR if image.format in ("JPEG", "WEBP") else 0
     if pixels.ndim == 3:
-        pixels = pixels[..., 0] if image.mode == "PA" else grey(path, pixels, -1)
+        pixels = pixels[..., 0] if image.mode == "PA" else grey(path, pixels, -1, tolerance=blur)
     return np.array(pixels[index], dtype=dtype)
 
 

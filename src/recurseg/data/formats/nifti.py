@@ -15,7 +15,9 @@ from recurseg.data.formats.header import (
     check_affine,
     check_budget,
     check_length,
+    check_spacing,
     kept_axes,
+    quiet,
     reading,
     squeeze_note,
     squeezed_affine,
@@ -108,15 +110,28 @@ def _header(path: Path) -> tuple[Any, int, float, float]:
     """The header without extensions, the voxels' offset, slope and intercept; damaged files end in a DataError."""
     import nibabel as nib
 
-    with reading(path, "NIfTI"):
+    with reading(path, "NIfTI"), quiet("nibabel.global"):
+        path.open("rb").close()
         image = nib.load(path)
         if not isinstance(image, nib.Nifti1Image | nib.Nifti2Image):
             raise DataError(f"{path}: is no NIfTI file but {type(image).__name__}; convert it to NIfTI")
+        _check_pixdim(path, type(image.header))
         header = image.header.copy()
         header.extensions.clear()
         _ = header.get_best_affine()
         voxels: Any = image.dataobj
         return header, int(voxels.offset), float(voxels.slope), float(voxels.inter)
+
+
+def _check_pixdim(path: Path, kind: Any) -> None:
+    """A DataError where the geometry rests on a pixdim that nibabel would mend by a guess."""
+    from nibabel.openers import ImageOpener
+
+    with ImageOpener(str(path)) as file:
+        header = kind.from_fileobj(file, check=False)
+    axes = [axis for axis in range(1, 4) if axis <= header["dim"][0] and header["dim"][axis] > 1]
+    if header["sform_code"] <= 0:
+        check_spacing(path, [float(header["pixdim"][axis]) for axis in axes])
 
 
 def _unit(header: Any) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from recurseg.data.case import Deferred, LazyArray, Volume
-from recurseg.data.formats.header import check_budget, check_length, check_spacing, reading
+from recurseg.data.formats.header import check_budget, check_length, check_spacing, quiet, reading
 from recurseg.data.formats.image import EQUAL_CHANNELS, grey
 from recurseg.data.formats.lazy import PagedArray, RawArray
 from recurseg.data.formats.tiff_spacing import resolution_tags, stored_spacing
@@ -35,6 +35,7 @@ def open_tiff(path: Path, *, max_bytes: int) -> Volume:
             header that claims more than `max_bytes` or more than the file holds.
     """
     with reading(path, "TIFF"), _opened(path) as file:
+        _check_chain(path, file)
         found = list(file.series)
         if not found:
             raise DataError(f"{path}: holds no image; export it again")
@@ -123,17 +124,22 @@ def write_tiff(path: Path, array: np.ndarray, like: Volume) -> Path:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """The open file; what tifffile would log about a damaged one is left to the error."""
     import tifffile
 
-    log = logging.getLogger("tifffile")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        with tifffile.TiffFile(path) as file:
-            yield file
-    finally:
-        log.setLevel(level)
+    with quiet("tifffile"), tifffile.TiffFile(path) as file:
+        yield file
+
+
+def _check_chain(path: Path, file: Any) -> None:
+    """A DataError where the last page points to one that the file no longer holds; tifffile would stop there."""
+    layout, handle = file.tiff, file.filehandle
+    start = file.pages[-1].offset
+    handle.seek(start)
+    (tags,) = struct.unpack(layout.tagnoformat, handle.read(layout.tagnosize))
+    handle.seek(start + layout.tagnosize + tags * layout.tagsize)
+    (following,) = struct.unpack(layout.offsetformat, handle.read(layout.offsetsize))
+    if following:
+        raise DataError(f"{path}: truncated after {len(file.pages)} pages; copy or export it again")
 
 
 def _check_axes(path: Path, axes: str, shape: tuple[int, ...]) -> None:
