@@ -8,8 +8,8 @@ import yaml
 from PIL import Image
 
 from recurseg.data import manifest as manifest_module
-from recurseg.data.dataset import open_dataset, save_manifest
-from recurseg.data.manifest import CaseEntry, DatasetManifest, read_manifest, relocate, write_manifest
+from recurseg.data.dataset import open_dataset
+from recurseg.data.manifest import CaseEntry, DatasetManifest, read_manifest, relocate, save_manifest, write_manifest
 from recurseg.errors import ConfigError, DataError
 
 
@@ -125,7 +125,8 @@ def test_a_folder_is_written_down_edited_and_opened_again(tmp_path):
     for name in "abc":
         picture(tmp_path / "data" / "images" / f"{name}.png", rng.integers(0, 200, (6, 8)))
         picture(tmp_path / "data" / "masks" / f"{name}.png", np.eye(6, 8) * 255)
-    save_manifest(open_dataset(tmp_path / "data"), tmp_path / "mine.yaml")
+    opened = open_dataset(tmp_path / "data")
+    save_manifest(opened.manifest, opened.root, tmp_path / "mine.yaml")
 
     document = yaml.safe_load((tmp_path / "mine.yaml").read_text())
     assert document["classes"] == {0: "background", 1: "foreground"}
@@ -143,8 +144,9 @@ def test_a_folder_is_written_down_edited_and_opened_again(tmp_path):
 def test_a_manifest_that_is_there_is_never_overwritten(tmp_path):
     picture(tmp_path / "data" / "x.png", np.zeros((4, 4)))
     (tmp_path / "mine.yaml").write_text("precious")
+    opened = open_dataset(tmp_path / "data")
     with pytest.raises(ConfigError, match="is there already"):
-        save_manifest(open_dataset(tmp_path / "data"), tmp_path / "mine.yaml")
+        save_manifest(opened.manifest, opened.root, tmp_path / "mine.yaml")
     assert (tmp_path / "mine.yaml").read_text() == "precious"
 
 

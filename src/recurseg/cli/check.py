@@ -40,8 +40,9 @@ def check(
     from rich.console import Console
 
     from recurseg.data.check import check_dataset
-    from recurseg.data.dataset import open_dataset, save_manifest
+    from recurseg.data.dataset import open_dataset
     from recurseg.data.layouts.files import parse_as
+    from recurseg.data.manifest import save_manifest
     from recurseg.data.mend import mend_dataset
 
     how = parse_as(as_)
@@ -53,7 +54,8 @@ def check(
     else:
         _print(console, report)
     if write is not None:
-        save_manifest(open_dataset(data, as_=how, on_error="collect"), write)
+        dataset = open_dataset(data, as_=how, on_error="collect")
+        save_manifest(dataset.manifest, dataset.root, write)
         console.print(f"written: {write}")
     mended = None
     if fix is not None:

@@ -23,8 +23,6 @@ from recurseg.data.manifest import (
     DatasetManifest,
     Files,
     read_manifest,
-    relocate,
-    write_manifest,
 )
 from recurseg.data.slabs import slabs
 from recurseg.errors import ConfigError, DataError
@@ -186,25 +184,6 @@ def open_case(manifest: DatasetManifest, entry: CaseEntry, root: Path, *, max_by
     volumes = [*images.values(), *([label] if label else [])]
     notes = tuple(dict.fromkeys(note for volume in volumes for note in volume.notes))
     return Case(entry.id, images, label, entry.patient or entry.id, dict(manifest.label_map), notes)
-
-
-def save_manifest(dataset: Dataset, path: Path) -> None:
-    """Writes down what was recognised, for the user to edit; from then on `path` opens the data set.
-
-    Args:
-        dataset: An open data set; classes that its label files showed are written too.
-        path: A new YAML file, in any folder.
-
-    Raises:
-        ConfigError: The file is there already; what a user edited is never overwritten.
-        ResourceError: The folder cannot be written to.
-    """
-    path = path.expanduser().absolute()
-    if path.suffix not in (".yaml", ".yml"):
-        raise ConfigError(f"{path}: a manifest is called something.yaml, best {MANIFEST_NAME}")
-    if path.exists():
-        raise ConfigError(f"{path}: is there already: remove it or choose another name")
-    write_manifest(relocate(dataset.manifest, dataset.root, path.parent), path)
 
 
 def require_labels(dataset: Dataset) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recurseg.data.case import IGNORE
-from recurseg.errors import ConfigError, ResourceError, did_you_mean
+from recurseg.data.files import write_text
+from recurseg.errors import ConfigError, did_you_mean
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "dataset.yaml"
@@ -146,14 +147,27 @@ def write_manifest(manifest: DatasetManifest, path: Path) -> None:
     text = yaml.safe_dump(
         {"schema_version": manifest.schema_version, **document}, sort_keys=False, allow_unicode=True, width=110
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ResourceError(f"{path}: cannot be written: {error.strerror}") from None
+    write_text(path, text)
+
+
+def save_manifest(manifest: DatasetManifest, root: Path, path: Path) -> None:
+    """Writes down what was recognised, for the user to edit; from then on `path` opens the data set.
+
+    Args:
+        manifest: Of an open data set, so that classes which only its label files show are written too.
+        root: Folder that its paths start from.
+        path: A new YAML file, in any folder.
+
+    Raises:
+        ConfigError: The file is there already; what a user edited is never overwritten.
+        ResourceError: The folder cannot be written to.
+    """
+    path = path.expanduser().absolute()
+    if path.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"{path}: a manifest is called something.yaml, best {MANIFEST_NAME}")
+    if path.exists():
+        raise ConfigError(f"{path}: is there already: remove it or choose another name")
+    write_manifest(relocate(manifest, root, path.parent), path)
 
 
 def relocate(manifest: DatasetManifest, root: Path, new_root: Path) -> DatasetManifest:
