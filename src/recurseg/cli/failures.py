@@ -80,7 +80,7 @@ def _way_on(arguments: Sequence[str]) -> str:
 
 def _lacking_resource(error: BaseException) -> str | None:
     if _is_out_of_memory(error):
-        return "out of memory: close other programs or use smaller windows or batches; 'predict' takes --max-ram"
+        return "out of memory: close other programs or use smaller windows or batches"
     if isinstance(error, OSError) and error.errno in _NO_PLACE:
         return f"no space left on the disk{_of(error)}: free some or choose another folder"
     if isinstance(error, OSError) and error.errno in _NO_WRITING:

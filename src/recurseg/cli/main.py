@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import sys
 import traceback
@@ -33,7 +32,7 @@ def build_command() -> typer.core.TyperGroup:
     )
     app.callback()(recurseg)
     for panel, names in PANELS.items():
-        for name in filter(_is_written, names):
+        for name in names:
             module = importlib.import_module(f"recurseg.cli.{name}")
             app.command(name, rich_help_panel=panel)(getattr(module, name))
     command = typer.main.get_command(app)
@@ -68,10 +67,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                 traceback.print_exception(error)
             return _report(explain_failure(error, arguments), as_json="--json" in arguments)
     return 0
-
-
-def _is_written(name: str) -> bool:
-    return importlib.util.find_spec(f"recurseg.cli.{name}") is not None
 
 
 def _report(failure: Failure, *, as_json: bool) -> int:

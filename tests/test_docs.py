@@ -1,0 +1,189 @@
+"""Every command and program in the README and the documentation does what it says: each page is run in a folder.
+
+A comment right before a block says what a reader does not see:
+
+    <!-- test: `--steps 2` for `--minutes 15` -->   what is run instead, to save time
+    <!-- test: slow -->                             takes minutes: run by `pytest -m slow`
+    <!-- test: skip REASON -->                      not run here
+
+and a comment `<!-- test: first ... -->` anywhere holds commands that make what the page takes for granted.
+
+A block with a title is a file and is written; in a console block the lines after `$` are run, and what they print is
+compared, `...` standing for anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from recurseg.cli.main import main
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(bash|python|console|yaml)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMENT = re.compile(r"<!-- test: (.*?)\s*-->", re.DOTALL)
+LOADED = re.compile(r"<(?:script|img|iframe|link)[^>]+(?:src|href)=\"?(https?:[^\">]+)")
+SHELL_SIGNS = set("$|&;<>*?`(){}~#")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A code block of a page and what its comments say."""
+
+    page: Path
+    line: int
+    language: str
+    title: str | None
+    code: str
+    skip: str | None
+    slow: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.page.relative_to(ROOT).as_posix()}:{self.line}"
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text()
+    found, end = [], 0
+    for fence in FENCE.finditer(text):
+        language, info, code = fence.groups()
+        comments = COMMENT.findall(text[end : fence.start()])
+        end = fence.end()
+        title = re.search(r'title="(.+?)"', info)
+        if language == "yaml" and not title:
+            continue
+        for short, printed in (swap for comment in comments for swap in re.findall(r"`(.+?)` for `(.+?)`", comment)):
+            assert printed in code, f"{page}: '{printed}' is not in the block that follows"
+            code = code.replace(printed, short)
+        found.append(
+            Block(
+                page=page,
+                line=text[: fence.start()].count("\n") + 1,
+                language=language,
+                title=title[1] if title else None,
+                code=code,
+                skip=next((c[5:].strip() for c in comments if c.startswith("skip ")), None),
+                slow="slow" in comments,
+            )
+        )
+    return found
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Page → folder in which its blocks run one after the other; what several pages take for granted is made once."""
+    made: dict[str, Path] = {}
+    pages: dict[Path, Path] = {}
+
+    def folder_for(page: Path) -> Path:
+        if page not in pages:
+            pages[page] = tmp_path_factory.mktemp(page.stem)
+            for commands in re.findall(r"<!-- test: first\n(.*?)-->", page.read_text(), re.DOTALL):
+                if commands not in made:
+                    made[commands] = tmp_path_factory.mktemp("first")
+                    run_bash(commands, made[commands])
+                shutil.copytree(made[commands], pages[page], dirs_exist_ok=True)
+        return pages[page]
+
+    return folder_for
+
+
+@pytest.mark.parametrize(
+    "block", [pytest.param(b, id=b.name, marks=[pytest.mark.slow] if b.slow else []) for b in BLOCKS]
+)
+def test_the_block_runs(block, folders, monkeypatch):
+    if block.skip:
+        pytest.skip(block.skip)
+    folder = folders(block.page)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("COLUMNS", "120")
+    if block.title:
+        Path(block.title).write_text(block.code)
+    elif block.language == "python":
+        exec(compile(block.code, block.name, "exec"), {"__name__": "__main__"})
+    elif block.language == "bash":
+        run_bash(block.code, folder)
+    else:
+        run_console(block.code, folder)
+
+
+def run_bash(code: str, folder: Path) -> None:
+    for command in commands_of(code):
+        status, printed = run_command(command, folder)
+        assert status == 0, f"{command}\nexit code {status}\n{printed}"
+
+
+def run_console(code: str, folder: Path) -> None:
+    for part in re.split(r"^\$ ", code, flags=re.MULTILINE)[1:]:
+        command, _, expected = part.partition("\n")
+        status, printed = run_command(command, folder)
+        pattern = ".*".join(re.escape(piece.strip("\n")) for piece in expected.split("..."))
+        assert re.search(pattern, printed, re.DOTALL), f"{command}\nexpected\n{expected}\nprinted\n{printed}"
+        assert (status != 0) == ("error" in expected), f"{command}\nexit code {status}\n{printed}"
+
+
+def commands_of(code: str) -> list[str]:
+    """The commands of a block, each with its continuation lines, without comments."""
+    lines = code.replace("\\\n", " ").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+
+
+def run_command(command: str, folder: Path) -> tuple[int, str]:
+    """Runs one command in a folder; `recurseg` itself in this process, which has its libraries loaded already."""
+    command = re.sub(r"\s# .*", "", command)
+    if not command.startswith("recurseg ") or "--plugin" in command or SHELL_SIGNS & set(command):
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        return done.returncode, done.stdout
+    printed = io.StringIO()
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            status = main(shlex.split(command)[1:])
+    finally:
+        os.chdir(before)
+    return status, printed.getvalue()
+
+
+def test_the_site_builds_and_loads_nothing_from_the_network():
+    with tempfile.TemporaryDirectory() as site:
+        done = subprocess.run(
+            [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", site],
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert done.returncode == 0, done.stdout
+        pages = list(Path(site).rglob("*.html"))
+        assert len(pages) > 10
+        for page in pages:
+            loaded = LOADED.findall(page.read_text())
+            assert loaded == [], page
+
+
+def test_the_readme_names_every_model():
+    from recurseg.models import model_names
+
+    readme = (ROOT / "README.md").read_text()
+    missing = [name for name in model_names() if f"`{name}`" not in readme]
+    assert missing == []
