@@ -18,7 +18,7 @@ def phantom(
     cases: Annotated[int | None, typer.Option(help="Number of cases; by default 1 of EM, 4 brains.")] = None,
     size: Annotated[
         str | None,
-        typer.Option(metavar="DxHxW", help="Slices, rows, columns; by default 20x256x256 of EM, 32x96x96."),
+        typer.Option(metavar="DxHxW", help="Slices, rows, columns; by default 20x256x256 or 32x96x96."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same data set.")] = 0,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,

@@ -72,7 +72,7 @@ def grow_brain(rng: np.random.Generator, shape: tuple[int, ...], step: np.ndarra
     shell = 1.7 + rng.uniform(0, 1.3) + 0.8 * smooth_noise(rng, shape, 30 / step)  # left by skull stripping
     skull = np.maximum.reduce([cerebrum, cerebellum, _stem(x, y, z), _cisterns(x, y, z)])
     head = np.maximum(ramp(skull + shell, soft), brain)
-    cortical = 0.06 + 0.05 * smooth_noise(rng, shape, 25 / step)
+    cortical = 0.1 + 0.1 * smooth_noise(rng, shape, 25 / step)
     return Tissue(head - brain, brain - white, white, np.where(grey > 0.5, myelin, cortical))
 
 
@@ -131,8 +131,7 @@ def _fissures(x: Field, y: Field, z: Field, lobe: Field) -> Field:
 
 def _sulci(rng: np.random.Generator, place: tuple[Field, ...], step: np.ndarray, depth: Field) -> Field:
     """Distance to the nearest sulcus: sheets that go in from the surface, 10-30 mm deep, and shallower ones."""
-    coarse = 2.5
-    grid = (80, 96, 80)
+    coarse, grid = 2.9, (64, 64, 64)  # millimetres, knots: 186 mm until the waves repeat
     inward = np.clip(1 - depth / 60, 0.3, 1.1) ** -0.6  # a sheet changes little along the way in
     wander = [3.5 * smooth_noise(rng, depth.shape, 16 / step) for _ in range(3)]
     points = [(p * inward + w) / coarse + n / 2 for p, w, n in zip(place, wander, grid, strict=True)]

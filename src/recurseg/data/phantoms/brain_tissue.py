@@ -18,9 +18,9 @@ CLASSES = ("background", "CSF", "GM", "WM")
 
 SIGNAL = {"T1": (0.27, 0.62, 0.92), "IR": (0.95, 0.68, 0.36), "FLAIR": (0.16, 0.78, 0.58)}
 """Mean signal of CSF, GM and WM."""
-NOISE = {"T1": 0.05, "IR": 0.055, "FLAIR": 0.06}
+NOISE = {"T1": 0.06, "IR": 0.055, "FLAIR": 0.06}
 """Standard deviation of the noise in each of the receiver's two channels."""
-FINE = (1.5, 1.5, 2.5)  # millimetres (x, y, z): voxels of the grid on which tissue is drawn are hardly coarser
+FINE = (1.5, 1.5, 2.5)  # millimetres (x, y, z): voxels of the grid on which tissue is drawn, about
 HEAD = (172, 204, 144)  # millimetres (x, y, z): nothing of a head lies outside
 
 
@@ -42,7 +42,7 @@ def brain_tissue(
     shape = size[::-1]
     spacing = tuple(mm / n for mm, n in zip(FIELD_OF_VIEW[::-1], shape, strict=True))
     margin = [int(n * (1 - mm / full) / 2) for n, mm, full in zip(shape, HEAD, FIELD_OF_VIEW[::-1], strict=True)]
-    finer = [int(np.ceil(s / fine - 0.15)) for s, fine in zip(spacing, FINE, strict=True)]
+    finer = [min(3, int(np.ceil(s / fine - 0.15))) for s, fine in zip(spacing, FINE, strict=True)]
     fine_shape = tuple((n - 2 * m) * f for n, m, f in zip(shape, margin, finer, strict=True))
     drawn = grow_brain(rng, fine_shape, np.array(spacing) / finer)
     shares = (_average(share, finer) for share in (drawn.csf, drawn.gm, drawn.wm, drawn.myelin))
@@ -66,6 +66,6 @@ def _scan(rng: np.random.Generator, modality: str, tissue: Tissue, spacing: np.n
     grey = gm + (wm - gm) * tissue.myelin
     white = wm * (1 + 0.03 * smooth_noise(rng, shape, 18 / spacing))
     signal = csf * tissue.csf + grey * tissue.gm + white * tissue.wm
-    signal = signal * np.exp(0.12 * smooth_noise(rng, shape, 75 / spacing))
+    signal = signal * np.exp(0.16 * smooth_noise(rng, shape, 75 / spacing))
     noise = NOISE[modality] * rng.standard_normal((2, *shape), dtype=np.float32)
     return np.rint(1000 * rng.uniform(0.8, 1.25) * np.hypot(signal + noise[0], noise[1]))

@@ -160,7 +160,7 @@ def _to_border(owner: np.ndarray) -> np.ndarray:
         border |= np.pad(differs, [(int(a == axis), 0) for a in range(2)])
     if not border.any():
         return np.full(owner.shape, max(owner.shape), np.float32)
-    return ndimage.distance_transform_edt(~border).astype(np.float32)
+    return np.asarray(ndimage.distance_transform_edt(~border), np.float32)
 
 
 def _without_specks(membrane: np.ndarray) -> np.ndarray:
@@ -169,7 +169,8 @@ def _without_specks(membrane: np.ndarray) -> np.ndarray:
     in_plane[1] = ndimage.generate_binary_structure(2, 1)
     for least in (40, 150):
         membrane = ~membrane
-        parts, _ = ndimage.label(membrane, in_plane)
+        parts = np.empty(membrane.shape, np.int32)
+        ndimage.label(membrane, in_plane, output=parts)
         membrane &= (np.bincount(parts.ravel()) >= least)[parts]
     return membrane
 

@@ -83,7 +83,7 @@ def _mitochondrion(
     rng: np.random.Generator, cells: Cells, k: int, owner: np.ndarray, inside: np.ndarray, darkness: np.ndarray
 ) -> None:
     """Lays a dark body with cristae into cell k, following the cell's course; changes `darkness` in place."""
-    sections, height, width = owner.shape
+    sections = len(owner)
     first = int(rng.integers(-2, sections))
     phase, turn, pitch = rng.uniform(0, 2 * np.pi), rng.uniform(0, np.pi), rng.uniform(5.5, 8)
     radius = np.clip(rng.uniform(0.35, 0.6) * cells.radius[k], 8, 22)

@@ -13,7 +13,7 @@ def generator(name: str, seed: int, case: int, size: Sequence[int]) -> np.random
     return np.random.default_rng([zlib.crc32(name.encode()), seed, case, *size])
 
 
-def smooth_noise(rng: np.random.Generator, shape: Sequence[int], scale: Sequence[float]) -> np.ndarray:
+def smooth_noise(rng: np.random.Generator, shape: Sequence[int], scale: Sequence[float] | np.ndarray) -> np.ndarray:
     """Smooth random field of mean 0 and sd 1: cubic B-splines on a coarse grid of white noise.
 
     Args:

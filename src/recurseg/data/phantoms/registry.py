@@ -57,7 +57,7 @@ def write_phantom(name: str, out: Path, *, cases: int | None = None, size: Size 
         The folder.
 
     Raises:
-        ConfigError: An unknown name, a number of cases, size or seed that makes no sense, or a folder with files in it.
+        ConfigError: An unknown name; cases, size or seed that make no sense; a folder with files in it.
         ResourceError: The folder cannot be written or the disk is full.
     """
     from recurseg.data.manifest import MANIFEST_NAME, write_manifest
@@ -69,9 +69,7 @@ def write_phantom(name: str, out: Path, *, cases: int | None = None, size: Size 
     if cases < 1:
         raise ConfigError(f"phantom {name}: {cases} cases asked for, at least 1 is needed")
     if len(size) != 3 or any(n < least for n, least in zip(size, phantom.smallest, strict=True)):
-        raise ConfigError(
-            f"phantom {name}: size {_shown(size)} is less than the smallest, {_shown(phantom.smallest)}"
-        )
+        raise ConfigError(f"phantom {name}: size {_shown(size)} is below the least, {_shown(phantom.smallest)}")
     if seed < 0:
         raise ConfigError(f"phantom {name}: seed {seed} is negative")
     out = Path(out)

@@ -1,0 +1,125 @@
+"""How hard are the phantoms? The best threshold, an upper bound chosen on the test images, against a light 2-D U-Net.
+
+    python examples/phantom_difficulty.py docs/results/phantoms.json
+
+Minutes on one thread. Both see the same held-out images: the last four sections of a stack, the last brain of four.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from recurseg.data.phantoms.brain_tissue import CLASSES, brain_tissue
+from recurseg.data.phantoms.brain_tissue import DEFAULT_SIZE as BRAIN_SIZE
+from recurseg.data.phantoms.em_membranes import DEFAULT_SIZE as EM_SIZE
+from recurseg.data.phantoms.em_membranes import MEMBRANE, em_membranes
+from recurseg.models import create_model
+
+SEED, STEPS, BATCH, WINDOW = 0, 300, 8, 96
+
+
+def z_score(volume: np.ndarray) -> np.ndarray:
+    return ((volume - volume.mean()) / volume.std()).astype(np.float32)
+
+
+def em_slices() -> tuple[np.ndarray, np.ndarray]:
+    """Sections `(N, 1, H, W)` and classes `(N, H, W)`, 1 is membrane."""
+    image, label = em_membranes(size=EM_SIZE, seed=SEED)
+    return z_score(image)[:, None], (label == MEMBRANE).astype(np.int64)
+
+
+def brain_slices(modalities: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Axial slices of four brains `(N, C, H, W)` and tissues `(N, H, W)`."""
+    images, labels = [], []
+    for case in range(4):
+        scans, label, _ = brain_tissue(size=BRAIN_SIZE, seed=SEED, case=case)
+        images.append(np.stack([z_score(scans[m]) for m in modalities]).transpose(3, 0, 2, 1))
+        labels.append(label.transpose(2, 1, 0).astype(np.int64))
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def best_band(image: np.ndarray, truth: np.ndarray) -> dict:
+    """The intensity band whose Dice with `truth` is largest: `low <= image < high`."""
+    edges = np.append(np.unique(np.quantile(image, np.linspace(0, 1, 301))), np.inf)
+    hits = np.append(0, np.histogram(image[truth], edges)[0].cumsum())
+    taken = np.append(0, np.histogram(image, edges)[0].cumsum())
+    low, high = np.triu_indices(len(edges), 1)
+    dice = 2 * (hits[high] - hits[low]) / (taken[high] - taken[low] + truth.sum())
+    best = int(dice.argmax())
+    return {"dice": round(float(dice[best]), 4), "low": float(edges[low[best]]), "high": float(edges[high[best]])}
+
+
+def train_unet(images: np.ndarray, labels: np.ndarray, classes: int) -> torch.nn.Module:
+    """Cross-entropy on random windows, flipped and turned; Adam with a cosine schedule."""
+    torch.manual_seed(SEED)
+    rng = np.random.default_rng(SEED)
+    model = create_model("light_unet", in_channels=images.shape[1], num_classes=classes)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    for _ in range(STEPS):
+        windows = []
+        for n in rng.integers(0, len(images), BATCH):
+            y, x = (rng.integers(0, size - WINDOW + 1) for size in labels.shape[1:])
+            window = np.concatenate([images[n], labels[n][None]])[:, y : y + WINDOW, x : x + WINDOW]
+            window = np.rot90(window, rng.integers(4), (1, 2))
+            windows.append(window[..., ::-1] if rng.uniform() < 0.5 else window)
+        batch = torch.from_numpy(np.stack(windows).astype(np.float32))
+        loss = torch.nn.functional.cross_entropy(model(batch[:, :-1]), batch[:, -1].long())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return model.eval()
+
+
+def compare(images: np.ndarray, labels: np.ndarray, held_out: int, names: tuple[str, ...]) -> dict:
+    """Dice of every class but 0 on the last `held_out` slices: best band of channel 0, and U-Net on all channels."""
+    start = time.process_time()
+    model = train_unet(images[:-held_out], labels[:-held_out], len(names))
+    seconds = time.process_time() - start
+    with torch.no_grad():
+        predicted = np.concatenate([model(torch.from_numpy(x[None])).argmax(1).numpy() for x in images[-held_out:]])
+    truth, unet = labels[-held_out:], {}
+    for k, name in list(enumerate(names))[1:]:
+        both = np.sum((predicted == k) & (truth == k))
+        unet[name] = round(float(2 * both / (np.sum(predicted == k) + np.sum(truth == k))), 4)
+    bands = {name: best_band(images[-held_out:, 0], truth == k) for k, name in list(enumerate(names))[1:]}
+    shares = {name: round(float(np.mean(truth == k)), 4) for k, name in enumerate(names)}
+    return {"threshold": bands, "light_unet_dice": unet, "training_cpu_seconds": round(seconds), "class_shares": shares}
+
+
+def main(out: Path) -> None:
+    torch.set_num_threads(1)
+    common = {"seed": SEED, "steps": STEPS, "batch": BATCH, "window": WINDOW, "threads": 1}
+    brain = {**common, "size": BRAIN_SIZE, "cases": 4, "train": "cases 1-3", "test": "case 4"}
+    results = {
+        "machine": platform.machine(),
+        "torch": torch.__version__,
+        "em_membranes": {
+            **common,
+            "size": EM_SIZE,
+            "cases": 1,
+            "train": "sections 0-15",
+            "test": "sections 16-19",
+            **compare(*em_slices(), 4, ("cell", "membrane")),
+        },
+        "brain_tissue T1": {**brain, **compare(*brain_slices(["T1"]), BRAIN_SIZE[0], CLASSES)},
+        "brain_tissue T1, IR, FLAIR": {
+            **brain,
+            **compare(*brain_slices(["T1", "IR", "FLAIR"]), BRAIN_SIZE[0], CLASSES),
+        },
+    }
+    text = json.dumps(results, indent=2)
+    out.write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
