@@ -37,5 +37,6 @@ $(READY): pyproject.toml constraints.txt
 	done; \
 	echo "recurseg needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1)." >&2; \
 	echo "Install one, or name it: make install PYTHON=/path/to/python3.12" >&2; exit 1
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[dev]"
+	@echo "Installing into .venv: this takes a few minutes, once."
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile -c constraints.txt -e ".[dev]"
 	@touch $(READY)
