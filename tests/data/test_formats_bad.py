@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from recurseg.data.formats import open_volume
-from recurseg.errors import DataError, ResourceError
+from recurseg.errors import DataError, RecursegError, ResourceError
 
 from .foreign_files import as_ordinary_user, oblique_affine, save_dicom_series, save_nifti
 
@@ -77,6 +79,29 @@ def test_truncated_files_are_named(tmp_path, name, kept):
 def test_files_of_another_kind_are_named(tmp_path, name):
     (tmp_path / name).write_text("Once upon a time there was a file with a misleading name. " * 20)
     refused(tmp_path / name, "cannot be read|damaged|truncated")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=5))
+@settings(max_examples=25, deadline=None)
+def test_any_damage_ends_in_one_line_or_in_an_array_as_announced(tmp_path_factory, name, changes):
+    path = save(tmp_path_factory.mktemp("damage") / name, NOISE[:3])
+    content = bytearray(path.read_bytes())
+    for at, value in changes:
+        content[at % len(content)] = value
+    path.write_bytes(content)
+    try:
+        volume = open_volume(path, max_bytes=2**24)
+        voxels = volume.array[...]
+    except RecursegError as error:
+        message = str(error)
+    else:
+        assert (voxels.shape, voxels.dtype) == (volume.shape, volume.array.dtype)
+        assert len(volume.spacing) == len(volume.shape)
+        assert min(volume.spacing) > 0
+        return
+    assert message.startswith(str(path))
+    assert "\n" not in message
 
 
 def test_a_gzip_with_a_wrong_checksum_is_damaged(tmp_path):

@@ -204,6 +204,16 @@ def test_imagej_stacks_stay_imagej_stacks(tmp_path):
         assert file.pages[0].compression == tifffile.COMPRESSION.ADOBE_DEFLATE
 
 
+@pytest.mark.parametrize(("unit", "size"), [("\\u00B5m", 1e-3), ("\\u00C5", 1e-7)])
+def test_imagej_units_that_are_not_ascii_stay_as_imagej_writes_them(tmp_path, unit, size):
+    array = np.zeros((3, 5, 6), np.uint8)
+    metadata = {"axes": "ZYX", "spacing": 5.0, "unit": unit}
+    tifffile.imwrite(tmp_path / "a.tif", array, imagej=True, resolution=(1, 1), metadata=metadata)
+    image = open_volume(tmp_path / "a.tif")
+    assert image.spacing == pytest.approx((5 * size, size, size))
+    assert open_volume(write_like(tmp_path / "o", array, image)).spacing == image.spacing
+
+
 def test_plain_tiff_keeps_its_resolution_tags(tmp_path):
     array = np.zeros((3, 5, 6), np.uint8)
     tifffile.imwrite(tmp_path / "a.tiff", array, photometric="minisblack", resolution=(123, 77), resolutionunit=3)

@@ -28,7 +28,9 @@ from recurseg.data.formats.writing import finished
 from recurseg.errors import DataError
 
 SUFFIXES = (".nii.gz", ".nii")
-_MILLIMETRES = {"meter": 1e3, "micron": 1e-3}
+_MILLIMETRES = {1: 1e3, 3: 1e-3}
+"""Codes of `xyzt_units` for metre and micrometre; 2 is millimetre."""
+
 _CHUNK = 2**22
 
 
@@ -136,7 +138,7 @@ def _check_pixdim(path: Path, kind: Any) -> None:
 
 def _unit(header: Any) -> float:
     """Millimetres in the unit of the header's geometry; files that name none mean millimetres."""
-    return _MILLIMETRES.get(header.get_xyzt_units()[0], 1.0)
+    return _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
 
 
 def _new_header(like: Volume) -> Any:

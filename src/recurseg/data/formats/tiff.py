@@ -64,9 +64,9 @@ def open_tiff(path: Path, *, max_bytes: int) -> Volume:
         check_length(path, offset + int(np.prod(grid, dtype=object)) * dtype.itemsize)
         array = RawArray(path, path, grid, dtype.newbyteorder(byte_order), offset)
     elif len(grid) == 3 and pages == grid[0]:
-        array = PagedArray(grid, values, partial(_page, path, values))
+        array = PagedArray(grid, values, partial(_page, path, grid[1:], values))
     else:
-        array = Deferred(grid, values, partial(_whole, path, values))
+        array = Deferred(grid, values, partial(_whole, path, grid, values))
     return Volume(
         array=array,
         spacing=check_spacing(path, spacing or (1.0,) * len(grid)),
@@ -155,26 +155,32 @@ def _check_axes(path: Path, axes: str, shape: tuple[int, ...]) -> None:
         raise DataError(f"{path}: has axes {axes} {shape} where (Z, Y, X) or (Y, X) is meant; export it again")
 
 
-def _page(path: Path, dtype: np.dtype, number: int) -> np.ndarray:
+def _page(path: Path, shape: tuple[int, ...], dtype: np.dtype, number: int) -> np.ndarray:
     with reading(path, "TIFF"), _opened(path) as file:
         page = file.series[0].pages[number]
-        return _decoded(path, page, dtype)
+        _check_page(path, page)
+        return _plain(path, page.asarray(), page.axes, shape, dtype)
 
 
-def _whole(path: Path, dtype: np.dtype, index) -> np.ndarray:
+def _whole(path: Path, shape: tuple[int, ...], dtype: np.dtype, index: Any) -> np.ndarray:
     with reading(path, "TIFF"), _opened(path) as file:
         series = file.series[0]
-        pixels = _decoded(path, series.pages[0], dtype) if len(series.pages) == 1 else series.asarray()
-        if "S" in series.axes and len(series.pages) > 1:
-            pixels = grey(path, pixels, series.axes.index("S"))
-    return np.array(np.asarray(pixels, dtype)[index])
+        for page in series.pages:
+            _check_page(path, page)
+        pixels = _plain(path, series.asarray(), series.axes, shape, dtype)
+    return np.array(pixels[index])
 
 
-def _decoded(path: Path, page, dtype: np.dtype) -> np.ndarray:
-    """The pixels of a page; a DataError where the file ends before them (tifffile would fill in zeros)."""
+def _check_page(path: Path, page: Any) -> None:
+    """A DataError where the file ends before the pixels of a page do; tifffile would fill in zeros."""
     ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
     check_length(path, max(ends, default=0))
-    pixels = page.asarray()
-    if "S" in page.axes:
-        pixels = grey(path, pixels, page.axes.index("S"))
-    return np.asarray(pixels, dtype)
+
+
+def _plain(path: Path, pixels: np.ndarray, axes: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Decoded pixels without their channel axis; a DataError where they are not what the tags claim."""
+    if "S" in axes:
+        pixels = grey(path, pixels, axes.index("S"))
+    if pixels.shape != shape:
+        raise DataError(f"{path}: truncated or damaged ({pixels.shape} instead of {shape}); copy or export it again")
+    return pixels.astype(dtype, copy=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ _MILLIMETRES = {
     "inch": 25.4,
 }
 _RESOLUTION_UNIT = {2: "inch", 3: "cm"}
-_SCREENS = (72, 96)
+_UNSET = (1, 72, 96)
 """Dots per inch that programs write where they know no resolution."""
 
 
@@ -58,16 +59,16 @@ def resolution_tags(file: Any) -> tuple[str, dict[str, Any]]:
     """
     tags = file.pages[0].tags
     options: dict[str, Any] = {}
-    if "XResolution" in tags and "YResolution" in tags:
+    if _plane(file):
         options["resolution"] = (tags["XResolution"].value, tags["YResolution"].value)
-        options["resolutionunit"] = int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 2
+        options["resolutionunit"] = _resolution_unit(file)
     if file.is_ome:
         return "ome", options
     if file.is_imagej:
         stored = file.imagej_metadata or {}
         options["metadata"] = {key: stored[key] for key in ("spacing", "unit") if key in stored}
         if unit := options["metadata"].get("unit"):
-            options["metadata"]["unit"] = str(unit).replace("µ", "u").replace("μ", "u")
+            options["metadata"]["unit"] = "".join(c if c.isascii() else f"\\u{ord(c):04X}" for c in str(unit))
         return "imagej", options
     return "plain", options
 
@@ -104,17 +105,22 @@ def _imagej(file: Any, path: Path, ndim: int) -> tuple[tuple[float, ...] | None,
 
 
 def _plain(file: Any, ndim: int) -> tuple[tuple[float, ...] | None, tuple[str, ...]]:
-    tags = file.pages[0].tags
-    unit = int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 1
-    plane = _plane(file)
+    unit, plane = _resolution_unit(file), _plane(file)
     if plane is None or unit not in _RESOLUTION_UNIT:
         return None, ()
-    if unit == 2 and any(abs(plane[0] * dpi - 1) < 1e-6 for dpi in _SCREENS):
+    if unit == 2 and any(abs(plane[0] * dpi - 1) < 1e-6 for dpi in _UNSET):
         return None, ()
     if ndim == 3:
         return None, ("the file tells the pixel size but no distance between sections",)
     factor = _MILLIMETRES[_RESOLUTION_UNIT[unit]]
     return (plane[0] * factor, plane[1] * factor), ()
+
+
+def _resolution_unit(file: Any) -> int:
+    """1 none, 2 inch, 3 centimetre; inch where the tag is missing, as the TIFF specification says."""
+    tags = file.pages[0].tags
+    unit = int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 2
+    return unit if unit in _RESOLUTION_UNIT else 1
 
 
 def _plane(file: Any) -> tuple[float, float] | None:
@@ -132,7 +138,8 @@ def _plane(file: Any) -> tuple[float, float] | None:
 
 
 def _factor(unit: str) -> float | None:
-    name = unit.strip().replace("\\u00B5", "µ").replace("μ", "µ").lower()
+    written_out = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), unit)
+    name = written_out.strip().replace("μ", "µ").lower()
     return _MILLIMETRES.get(name, _MILLIMETRES.get(name.removesuffix("s")))
 
 
