@@ -40,7 +40,7 @@ def augmentation(config: SamplingConfig) -> Augment:
         transforms.set_random_state(seed=seed)
         with one_thread():
             changed: Any = transforms(window)
-        image_out, label_out = torch.as_tensor(changed["image"]), torch.as_tensor(changed["label"])
+        image_out, label_out = (torch.as_tensor(changed[key]).as_subclass(torch.Tensor) for key in _BOTH)
         return image_out.reshape(shape).contiguous(), label_out.long().contiguous()
 
     return apply

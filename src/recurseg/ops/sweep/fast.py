@@ -8,6 +8,7 @@ backward, so on the CPU each runs on a thread of its own with one intra-op threa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -63,7 +64,7 @@ def _scan(x: Tensor, direction: _Direction, wx: Tensor, wh: Tensor, bx, bh, stat
     return gates, cells, hidden
 
 
-def _scan_backward(grad_hidden, direction, x, wx, wh, gates, cells, hidden, state, grad_state, needs):
+def _scan_backward(grad_hidden, direction, x, wx, wh, gates, cells, hidden, *, state, grad_state, grad_of_x):
     """Gradients of one direction with respect to x, wx, wh, bx (= bh but for the first plane) and the state."""
     width, steps, first = wh.shape[1], len(cells), 0 if state is not None else 1
     grad_h_planes = direction.planes(grad_hidden)
@@ -93,7 +94,7 @@ def _scan_backward(grad_hidden, direction, x, wx, wh, gates, cells, hidden, stat
     planes, pads = direction.planes(x).flatten(0, 1), [k // 2 for k in wx.shape[2:]]
     ones, flat = [1] * len(pads), grad_z.flatten(0, 1)
     grad_x, grad_wx, grad_bx = torch.ops.aten.convolution_backward(
-        flat, planes, wx, [len(flat[0])], ones, pads, ones, False, [0] * len(pads), 1, [needs[0], True, True]
+        flat, planes, wx, [len(flat[0])], ones, pads, ones, False, [0] * len(pads), 1, [grad_of_x, True, True]
     )
     past = hidden[:-1] if state is None else torch.cat([state[0].float()[None], hidden[:-1]])
     grad_wh, grad_bh = torch.zeros_like(wh), torch.zeros_like(grad_bx)
@@ -112,7 +113,7 @@ def _scan_backward(grad_hidden, direction, x, wx, wh, gates, cells, hidden, stat
             [False, True, True],
         )
     if grad_x is not None:
-        grad_x = direction.volume(grad_x.unflatten(0, gates.shape[:2]))
+        grad_x = grad_x.unflatten(0, gates.shape[:2])
     return grad_x, grad_wx, grad_wh, grad_bx, grad_bh, (dh, dc) if state is not None else (None, None)
 
 
@@ -124,18 +125,18 @@ class _PyramidSweep(torch.autograd.Function):
         directions = [_Direction(d // 2, d % 2 == 1) for d in range(len(weight_x))]
         given = [(states[2 * d], states[2 * d + 1]) if states else None for d in range(len(directions))]
 
-        def run(d: int):
+        def run(d: int) -> tuple[Tensor, Tensor, Tensor]:
             bx, bh = (None if b is None else b[d] for b in (bias_x, bias_h))
-            return _scan(x, directions[d], weight_x[d], weight_h[d], bx, bh, given[d])
+            gates, cells, hidden = _scan(x, directions[d], weight_x[d], weight_h[d], bx, bh, given[d])
+            return (gates, cells, hidden) if any(ctx.needs_input_grad) else (gates[:0], cells[-1:].clone(), hidden)
 
         scans = run_parallel(run, range(len(directions)), device=x.device)
-        total = directions[0].volume(scans[0][2]).clone(memory_format=torch.contiguous_format)
-        for direction, (_, _, hidden) in zip(directions[1:], scans[1:], strict=True):
-            total += direction.volume(hidden)
+        total = _sum(directions, [scan[2] for scan in scans])
+        finals = [scan[part][-1].clone() for scan in scans for part in (2, 1)]
         ctx.directions, ctx.given = directions, bool(states)
         ctx.has_bias = bias_x is not None, bias_h is not None
-        ctx.save_for_backward(x, weight_x, weight_h, *states, *(tensor for scan in scans for tensor in scan))
-        finals = [scan[part][-1].clone() for scan in scans for part in (2, 1)]
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(x, weight_x, weight_h, *states, *(tensor for scan in scans for tensor in scan))
         return total.to(x.dtype), *finals
 
     @staticmethod
@@ -146,34 +147,35 @@ class _PyramidSweep(torch.autograd.Function):
         states, scans = (rest[: 2 * n], rest[2 * n :]) if ctx.given else ([], rest)
         grad_total = grad_total.float()
 
-        def run(d: int):
+        def run(d: int) -> tuple[Any, ...]:
             state = (states[2 * d], states[2 * d + 1]) if states else None
             grad_state = tuple(None if g is None else g.clone() for g in grad_finals[2 * d : 2 * d + 2])
-            parts = scans[3 * d : 3 * d + 3]
             return _scan_backward(
                 grad_total,
                 ctx.directions[d],
                 x,
                 weight_x[d],
                 weight_h[d],
-                *parts,
-                state,
-                grad_state,
-                ctx.needs_input_grad,
+                *scans[3 * d : 3 * d + 3],
+                state=state,
+                grad_state=grad_state,
+                grad_of_x=ctx.needs_input_grad[0],
             )
 
         grads = run_parallel(run, range(n), device=x.device)
-        grad_x = None
-        if ctx.needs_input_grad[0]:
-            grad_x = grads[0][0].clone(memory_format=torch.contiguous_format)
-            for grad in grads[1:]:
-                grad_x += grad[0]
-        stacked = [torch.stack([grad[k] for grad in grads]) for k in (1, 2, 3, 4)]
-        for k, present in enumerate(ctx.has_bias):
-            if not present:
-                stacked[2 + k] = None
+        grad_x = _sum(ctx.directions, [grad[0] for grad in grads]) if ctx.needs_input_grad[0] else None
+        grad_wx, grad_wh, grad_bx, grad_bh = (torch.stack([grad[k] for grad in grads]) for k in (1, 2, 3, 4))
+        has_bx, has_bh = ctx.has_bias
         grad_states = [g for grad in grads for g in grad[5]] if states else []
-        return grad_x, *stacked, *grad_states
+        return grad_x, grad_wx, grad_wh, grad_bx if has_bx else None, grad_bh if has_bh else None, *grad_states
+
+
+def _sum(directions: list[_Direction], planes: list[Tensor]) -> Tensor:
+    """Sum over directions of planes in scan order, as one contiguous volume."""
+    total = directions[0].volume(planes[0]).clone(memory_format=torch.contiguous_format)
+    for direction, part in zip(directions[1:], planes[1:], strict=True):
+        total += direction.volume(part)
+    return total
 
 
 def pyramid_sweep(
@@ -190,9 +192,8 @@ def pyramid_sweep(
     """
     if torch.is_autocast_enabled(x.device.type):
         low = torch.get_autocast_dtype(x.device.type)
-        x, weight_x, weight_h, bias_x, bias_h = (
-            None if tensor is None else tensor.to(low) for tensor in (x, weight_x, weight_h, bias_x, bias_h)
-        )
+        x, weight_x, weight_h = x.to(low), weight_x.to(low), weight_h.to(low)
+        bias_x, bias_h = (None if bias is None else bias.to(low) for bias in (bias_x, bias_h))
     flat = [part.float() for pair in state or () for part in pair]
     with torch.autocast(x.device.type, enabled=False):
         total, *finals = _PyramidSweep.apply(x, weight_x, weight_h, bias_x, bias_h, *flat)

@@ -27,19 +27,21 @@ def sweep_direction(
     """One C-LSTM over the planes of one axis: hidden states `(B, O, *spatial)` and the final `(h, c)`."""
     conv = F.conv1d if weight_x.dim() == 3 else F.conv2d
     planes = x.movedim(2 + axis, 0)  # (T, B, C, *plane)
-    h, c = state if state is not None else (None, None)
-    hidden = []
+    hidden: list[Tensor] = []
     for plane in planes.flip(0) if reverse else planes:
         z = conv(plane, weight_x, bias_x, padding="same")
-        if h is not None:
-            z = z + conv(h, weight_h, bias_h, padding="same")
+        if state is not None:  # recurrent terms are left out on the first plane
+            z = z + conv(state[0], weight_h, bias_h, padding="same")
         i, f, o, g = z.chunk(4, dim=1)
-        c = g.tanh() * i.sigmoid() + (0 if c is None else c * f.sigmoid())
-        h = o.sigmoid() * c.tanh()
-        hidden.append(h)
+        c = g.tanh() * i.sigmoid()
+        if state is not None:
+            c = c + state[1] * f.sigmoid()
+        state = o.sigmoid() * c.tanh(), c
+        hidden.append(state[0])
+    assert state is not None
     if reverse:
         hidden.reverse()
-    return torch.stack(hidden).movedim(0, 2 + axis), (h, c)
+    return torch.stack(hidden).movedim(0, 2 + axis), state
 
 
 def pyramid_sweep(
@@ -51,9 +53,8 @@ def pyramid_sweep(
     state: list[State] | None = None,
 ) -> tuple[Tensor, list[State]]:
     """Sum of the C-LSTMs of all directions; arguments as in `recurseg.ops.sweep.pyramid_sweep`."""
-    total, states = 0, []
-    for d in range(len(weight_x)):
-        hidden, final = sweep_direction(
+    sweeps = [
+        sweep_direction(
             x,
             weight_x[d],
             weight_h[d],
@@ -63,6 +64,6 @@ def pyramid_sweep(
             reverse=d % 2 == 1,
             state=None if state is None else state[d],
         )
-        total = total + hidden
-        states.append(final)
-    return total, states
+        for d in range(len(weight_x))
+    ]
+    return torch.stack([hidden for hidden, _ in sweeps]).sum(0), [final for _, final in sweeps]
