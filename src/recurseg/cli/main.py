@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from recurseg import __version__
 from recurseg.cli.failures import Failure, explain_failure
@@ -22,7 +23,7 @@ PANELS = {
 """Heading in the help → commands; each is the function of the same name in `recurseg.cli.<name>`."""
 
 
-def build_command() -> typer.core.TyperGroup:
+def build_command() -> TyperGroup:
     """Returns the whole command line as one command object."""
     app = typer.Typer(
         name="recurseg",
@@ -36,7 +37,7 @@ def build_command() -> typer.core.TyperGroup:
             module = importlib.import_module(f"recurseg.cli.{name}")
             app.command(name, rich_help_panel=panel)(getattr(module, name))
     command = typer.main.get_command(app)
-    assert isinstance(command, typer.core.TyperGroup)
+    assert isinstance(command, TyperGroup)
     return command
 
 
