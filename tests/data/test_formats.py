@@ -221,9 +221,9 @@ def test_an_index_into_pages_is_that_index_into_the_array(index, axis):
     array = np.arange(60).reshape(4, 3, 5)
     touched: set[int] = set()
 
-    def read(number: int) -> np.ndarray:
-        touched.add(number)
-        return np.take(array, number, axis)
+    def read(numbers):
+        touched.update(numbers)
+        return (np.take(array, number, axis) for number in numbers)
 
     paged = PagedArray(array.shape, array.dtype, read, axis)
     np.testing.assert_array_equal(paged[index], array[index])
@@ -232,7 +232,12 @@ def test_an_index_into_pages_is_that_index_into_the_array(index, axis):
 
 def test_an_index_into_pages_decodes_only_what_it_touches():
     touched = []
-    paged = PagedArray((9, 2, 2), np.dtype(int), lambda number: touched.append(number) or np.full((2, 2), number))
+
+    def read(numbers):
+        touched.extend(numbers)
+        return (np.full((2, 2), number) for number in numbers)
+
+    paged = PagedArray((9, 2, 2), np.dtype(int), read)
     assert paged[3:6, 1].tolist() == [[3, 3], [4, 4], [5, 5]]
     assert touched == [3, 4, 5]
     assert paged[np.array([1, 8])].shape == (2, 2, 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -52,7 +52,7 @@ def open_folder(folder: Path, *, files: Sequence[Path] | None = None, max_bytes:
             )
     shape = (len(planes), *first.shape)
     check_budget(folder, shape, np.dtype(first.array.dtype), max_bytes)
-    read = partial(_page, tuple(plane.array for plane in planes))
+    read = partial(_pages, tuple(plane.array for plane in planes))
     return Volume(
         array=PagedArray(shape, np.dtype(first.array.dtype), read),
         spacing=(1.0, 1.0, 1.0),
@@ -88,8 +88,9 @@ def write_folder(folder: Path, labels: np.ndarray, like: Volume) -> Path:
     return folder
 
 
-def _page(planes: Sequence[LazyArray], number: int) -> np.ndarray:
-    return planes[number][...]
+def _pages(planes: Sequence[LazyArray], numbers: Sequence[int]) -> Iterator[np.ndarray]:
+    for number in numbers:
+        yield planes[number][...]
 
 
 def _natural(path: Path) -> list[tuple[int, int | str]]:

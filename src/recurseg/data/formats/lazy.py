@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import EllipsisType
@@ -62,13 +62,13 @@ class PagedArray:
     Attributes:
         shape: Length of each axis.
         dtype: Type of every page.
-        read_page: Number of a page → that page, its axes in the order of the others.
+        read_pages: Numbers of pages → these pages one after the other, their axes in the order of the others.
         axis: The axis along which pages lie.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype
-    read_page: Callable[[int], np.ndarray]
+    read_pages: Callable[[Sequence[int]], Iterable[np.ndarray]]
     axis: int = 0
 
     def __getitem__(self, index: Any, /) -> np.ndarray:
@@ -78,14 +78,15 @@ class PagedArray:
         picked = range(self.shape[self.axis])[basic[self.axis]]
         within = basic[: self.axis] + basic[self.axis + 1 :]
         if isinstance(picked, int):
-            return np.array(self.read_page(picked)[within])
+            (page,) = self.read_pages([picked])
+            return np.array(page[within])
         plane_shape = self.shape[: self.axis] + self.shape[self.axis + 1 :]
         result_shape = tuple(
             len(range(n)[i]) for n, i in zip(plane_shape, within, strict=True) if isinstance(i, slice)
         )
         pages = np.empty((len(picked), *result_shape), self.dtype)
-        for position, page in enumerate(picked):
-            pages[position] = self.read_page(page)[within]
+        for position, page in enumerate(self.read_pages(picked)):
+            pages[position] = page[within]
         return np.moveaxis(pages, 0, sum(isinstance(i, slice) for i in basic[: self.axis]))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -64,7 +64,7 @@ def open_tiff(path: Path, *, max_bytes: int) -> Volume:
         check_length(path, offset + int(np.prod(grid, dtype=object)) * dtype.itemsize)
         array = RawArray(path, path, grid, dtype.newbyteorder(byte_order), offset)
     elif len(grid) == 3 and pages == grid[0]:
-        array = PagedArray(grid, values, partial(_page, path, grid[1:], values))
+        array = PagedArray(grid, values, partial(_pages, path, grid[1:], values))
     else:
         array = Deferred(grid, values, partial(_whole, path, grid, values))
     return Volume(
@@ -155,11 +155,13 @@ def _check_axes(path: Path, axes: str, shape: tuple[int, ...]) -> None:
         raise DataError(f"{path}: has axes {axes} {shape} where (Z, Y, X) or (Y, X) is meant; export it again")
 
 
-def _page(path: Path, shape: tuple[int, ...], dtype: np.dtype, number: int) -> np.ndarray:
+def _pages(path: Path, shape: tuple[int, ...], dtype: np.dtype, numbers: Sequence[int]) -> Iterator[np.ndarray]:
     with reading(path, "TIFF"), _opened(path) as file:
-        page = file.series[0].pages[number]
-        _check_page(path, page)
-        return _plain(path, page.asarray(), page.axes, shape, dtype)
+        pages = file.series[0].pages
+        for number in numbers:
+            page = pages[number]
+            _check_page(path, page)
+            yield _plain(path, page.asarray(), page.axes, shape, dtype)
 
 
 def _whole(path: Path, shape: tuple[int, ...], dtype: np.dtype, index: Any) -> np.ndarray:
