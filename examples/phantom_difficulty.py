@@ -1,4 +1,4 @@
-"""How hard are the phantoms? The best threshold, an upper bound chosen on the test images, against a light 2-D U-Net.
+"""How hard are the phantoms? The best threshold, chosen on the test images themselves, against a light 2-D U-Net.
 
     python examples/phantom_difficulty.py docs/results/phantoms.json
 
@@ -47,13 +47,14 @@ def brain_slices(modalities: list[str]) -> tuple[np.ndarray, np.ndarray]:
 
 def best_band(image: np.ndarray, truth: np.ndarray) -> dict:
     """The intensity band whose Dice with `truth` is largest: `low <= image < high`."""
-    edges = np.append(np.unique(np.quantile(image, np.linspace(0, 1, 301))), np.inf)
+    edges = np.append(np.unique(np.quantile(image, np.linspace(0, 1, 301))), image.max() + 1)
     hits = np.append(0, np.histogram(image[truth], edges)[0].cumsum())
     taken = np.append(0, np.histogram(image, edges)[0].cumsum())
     low, high = np.triu_indices(len(edges), 1)
     dice = 2 * (hits[high] - hits[low]) / (taken[high] - taken[low] + truth.sum())
     best = int(dice.argmax())
-    return {"dice": round(float(dice[best]), 4), "low": float(edges[low[best]]), "high": float(edges[high[best]])}
+    bounds = {"low": round(float(edges[low[best]]), 3), "high": round(float(edges[high[best]]), 3)}
+    return {"dice": round(float(dice[best]), 4), **bounds}
 
 
 def train_unet(images: np.ndarray, labels: np.ndarray, classes: int) -> torch.nn.Module:
@@ -68,7 +69,7 @@ def train_unet(images: np.ndarray, labels: np.ndarray, classes: int) -> torch.nn
         for n in rng.integers(0, len(images), BATCH):
             y, x = (rng.integers(0, size - WINDOW + 1) for size in labels.shape[1:])
             window = np.concatenate([images[n], labels[n][None]])[:, y : y + WINDOW, x : x + WINDOW]
-            window = np.rot90(window, rng.integers(4), (1, 2))
+            window = np.rot90(window, int(rng.integers(4)), (1, 2))
             windows.append(window[..., ::-1] if rng.uniform() < 0.5 else window)
         batch = torch.from_numpy(np.stack(windows).astype(np.float32))
         loss = torch.nn.functional.cross_entropy(model(batch[:, :-1]), batch[:, -1].long())
@@ -92,7 +93,12 @@ def compare(images: np.ndarray, labels: np.ndarray, held_out: int, names: tuple[
         unet[name] = round(float(2 * both / (np.sum(predicted == k) + np.sum(truth == k))), 4)
     bands = {name: best_band(images[-held_out:, 0], truth == k) for k, name in list(enumerate(names))[1:]}
     shares = {name: round(float(np.mean(truth == k)), 4) for k, name in enumerate(names)}
-    return {"threshold": bands, "light_unet_dice": unet, "training_cpu_seconds": round(seconds), "class_shares": shares}
+    return {
+        "threshold": bands,
+        "light_unet_dice": unet,
+        "training_cpu_seconds": round(seconds),
+        "class_shares": shares,
+    }
 
 
 def main(out: Path) -> None:

@@ -109,12 +109,16 @@ def _cut(
         11 * smooth_noise(rng, shape, (70 / step, 55, 55)) + 2.2 * smooth_noise(rng, shape, (50 / step, 14, 14))
         for _ in range(2)
     ]
-    misaligned = [rng.normal(0, 1.2, (sections, 1, 1)) + 3.2 * smooth_noise(rng, size, (1, 70, 70)) for _ in range(2)]
+    shifted = [
+        np.float32(1.2) * rng.standard_normal((sections, 1, 1), np.float32)
+        + 3.2 * smooth_noise(rng, size, (1, 70, 70))
+        for _ in range(2)
+    ]
     grid = np.mgrid[:height, :width].astype(np.float32)
     owner, distance = np.empty(shape, np.int16), np.empty(shape, np.float32)
     for k in range(len(owner)):
         z = (k + 0.5) * step
-        y, x = (grid[a] + bend[a][k] + misaligned[a][k // PLANES] for a in range(2))
+        y, x = (grid[a] + bend[a][k] + shifted[a][k // PLANES] for a in range(2))
         near = _within_reach(cells, z)
         powers = np.stack([np.ones_like(x), y, x, y * y, 2 * y * x, x * x]).reshape(6, -1)
         owner[k] = _smallest(_plane_quadrics(cells, z)[near] @ powers, near).reshape(height, width)

@@ -26,8 +26,8 @@ def cell_interiors(rng: np.random.Generator, cells: Cells, owner: np.ndarray, in
         float32 `(D, H, W)`, 0 for plain cytoplasm, larger is darker.
     """
     size, n = owner.shape, len(cells.radius)
-    tone = rng.normal(0, 9, n) + 30 * (rng.uniform(size=n) < 0.08)
-    grain = 9 + rng.gamma(2, 3, n)
+    tone = (rng.normal(0, 9, n) + 30 * (rng.uniform(size=n) < 0.08)).astype(np.float32)
+    grain = (9 + rng.gamma(2, 3, n)).astype(np.float32)
     cytoplasm = tone[owner] + grain[owner] * smooth_noise(rng, size, (1, 4, 4))
     cytoplasm += 15 * smooth_noise(rng, size, (1.5, 14, 14))
     room = ramp(inside - 4, 3)
