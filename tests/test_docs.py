@@ -29,6 +29,7 @@ from pathlib import Path
 import pytest
 
 from recurseg.cli.main import main
+from recurseg.models import registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -104,6 +105,18 @@ def folders(tmp_path_factory):
     return folder_for
 
 
+@pytest.fixture(autouse=True)
+def _plugins_are_forgotten(monkeypatch):
+    """What a page registers is gone after it."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield
+    for name in [name for names in registry._plugins.values() for name in names]:
+        registry._entries.pop(name, None)
+    for module in registry._plugins:
+        sys.modules.pop(module, None)
+    registry._plugins.clear()
+
+
 @pytest.mark.parametrize(
     "block", [pytest.param(b, id=b.name, marks=[pytest.mark.slow] if b.slow else []) for b in BLOCKS]
 )
@@ -148,7 +161,7 @@ def commands_of(code: str) -> list[str]:
 def run_command(command: str, folder: Path) -> tuple[int, str]:
     """Runs one command in a folder; `recurseg` itself in this process, which has its libraries loaded already."""
     command = re.sub(r"\s# .*", "", command)
-    if not command.startswith("recurseg ") or "--plugin" in command or SHELL_SIGNS & set(command):
+    if not command.startswith("recurseg ") or SHELL_SIGNS & set(command):
         done = subprocess.run(
             ["bash", "-c", command], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
