@@ -1,8 +1,7 @@
-"""`python -m recurseg` is the command `recurseg`."""
+"""`python -m recurseg`: the same as the command `recurseg`."""
 
 import sys
 
 from recurseg.cli.main import main
 
-if __name__ == "__main__":
-    sys.exit(main())
+sys.exit(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,8 +18,20 @@ Result = TypeVar("Result")
 
 @functools.lru_cache(maxsize=4)
 def _pool(workers: int, process: int) -> ThreadPoolExecutor:
-    """A pool a process (threads do not survive a fork); its threads never share an operation."""
-    return ThreadPoolExecutor(workers, "recurseg", initializer=torch.set_num_threads, initargs=(1,))
+    """A pool a process (threads do not survive a fork), with every thread started and set to one intra-op thread."""
+    threads, started = torch.get_num_threads(), threading.Barrier(workers + 1)
+
+    def start() -> None:
+        torch.get_num_threads()  # makes torch's own lazy initialisation of the thread happen now, not later
+        torch.set_num_threads(1)
+        started.wait()
+
+    pool = ThreadPoolExecutor(workers, "recurseg", initializer=start)
+    for _ in range(workers):
+        pool.submit(int)
+    started.wait()
+    torch.set_num_threads(threads)  # the default of threads to come, which the pool's have changed
+    return pool
 
 
 def run_parallel(work: Callable[[Item], Result], items: Iterable[Item], *, device: torch.device) -> list[Result]:
@@ -28,8 +41,7 @@ def run_parallel(work: Callable[[Item], Result], items: Iterable[Item], *, devic
     order of the items, so sums over them do not depend on which thread was first.
     """
     items = list(items)
-    threads = torch.get_num_threads()
-    workers = min(threads, len(items))
+    workers = min(torch.get_num_threads(), len(items))
     if device.type != "cpu" or workers < 2:
         return [work(item) for item in items]
     grad = torch.is_grad_enabled()
@@ -38,10 +50,7 @@ def run_parallel(work: Callable[[Item], Result], items: Iterable[Item], *, devic
         with torch.set_grad_enabled(grad):
             return work(item)
 
-    try:
-        return list(_pool(workers, os.getpid()).map(call, items))
-    finally:
-        torch.set_num_threads(threads)
+    return list(_pool(workers, os.getpid()).map(call, items))
 
 
 @contextmanager

@@ -150,14 +150,6 @@ class Recipe(_Config):
         """Updates in all stages."""
         return sum(stage.steps for stage in self.stages)
 
-    def stage_at(self, step: int) -> tuple[Stage, int]:
-        """The stage that update `step` (from 0) belongs to, and its number within the stage."""
-        for stage in self.stages:
-            if step < stage.steps:
-                return stage, step
-            step -= stage.steps
-        raise ValueError(f"step is {step} past the last stage")
-
     def digest(self) -> str:
         """SHA-256 of the recipe's content."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+import tifffile
+
+
+@pytest.fixture
+def stacks(tmp_path):
+    """A data set of four small volumes: bright balls in noise."""
+    random = np.random.default_rng(0)
+    root = tmp_path / "data"
+    for name in ("images", "labels"):
+        (root / name).mkdir(parents=True)
+    z, y, x = np.mgrid[:5, :20, :18]
+    for case in range(4):
+        ball = (z - 2) ** 2 * 4 + (y - 8 - case) ** 2 + (x - 9) ** 2 < 36
+        image = random.normal(100, 20, ball.shape) + 60 * ball
+        for name, array in (("images", image.astype(np.float32)), ("labels", ball.astype(np.uint8))):
+            tifffile.imwrite(
+                root / name / f"case{case}.tif", array, imagej=True, metadata={"axes": "ZYX", "spacing": 3, "unit": "mm"},
+                resolution=(1, 1),
+            )  # fmt: skip
+    return root
+
+
+@pytest.fixture
+def small():
+    """Settings that make any training take seconds."""
+    return [
+        "model.options={widths: [2, 3], pixelwise: [4], kernel: 3, block: [2, 2], init: orthogonal}",
+        "stages=[{steps: 12, window: [3, 12, 12], batch: 2}]",
+        "validation.times=3",
+        "checkpoint.every=3",
+    ]
