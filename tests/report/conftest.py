@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,9 +16,6 @@ from recurseg.data.dataset import open_dataset
 from recurseg.data.formats import write_like
 from recurseg.data.splits import split_cases
 from recurseg.evaluation import evaluate
-
-LOST_STEP = 7
-"""A step whose loss was not finite."""
 
 
 def write_stack(root: Path, sections: int = 6, size: int = 40) -> Path:
@@ -59,12 +57,12 @@ def write_volumes(root: Path, cases: int = 3) -> Path:
     for number in range(cases):
         outer = (x - 12) ** 2 + (y - 15) ** 2 < 80 - 4 * (z - 4) ** 2
         inner = (x - 12) ** 2 + (y - 15) ** 2 < 25 - 2 * (z - 4) ** 2
-        label = outer.astype(np.uint8) + inner
+        label = outer.astype(np.uint8) + inner.astype(np.uint8)
         folder = root / f"subject_{number}"
         folder.mkdir(parents=True)
         for name, array in (
-            ("t1", 100 * label + rng.normal(0, 5, label.shape)),
-            ("flair", 300 - 100 * label + rng.normal(0, 5, label.shape)),
+            ("t1", 100.0 * label + rng.normal(0, 5, label.shape)),
+            ("flair", 300 - 100.0 * label + rng.normal(0, 5, label.shape)),
         ):
             nib.save(nib.Nifti1Image(array.astype(np.float32), affine), folder / f"{name}.nii.gz")
         nib.save(nib.Nifti1Image(label, affine), folder / "label.nii.gz")
@@ -122,7 +120,7 @@ def make_run(
     (run / "manifest.json").write_text(json.dumps(manifest))
     events = []
     for step in range(1, 61):
-        loss = float("nan") if step == LOST_STEP else math.exp(-step / 20)
+        loss = float("nan") if step == 7 else math.exp(-step / 20)
         events.append({"event": "step", "step": step, "loss": loss, "lr": 1e-3, "grad_norm": 1.0, "seconds": 2.0})
         if step % 20 == 0:
             value = {20: 0.5, 40: 0.8, 60: 0.7}[step]
@@ -152,6 +150,12 @@ def write_predictions(out: Path, dataset, cases: list[Case]) -> None:
     }
     (out / "predictions.json").write_text(json.dumps(index))
     evaluate(out, replace(dataset, cases=cases)).to_json(out / "metrics.json")
+
+
+@pytest.fixture
+def make() -> SimpleNamespace:
+    """What makes data sets and runs: `make.stack`, `make.images`, `make.volumes`, `make.run`."""
+    return SimpleNamespace(stack=write_stack, images=write_images, volumes=write_volumes, run=make_run)
 
 
 @pytest.fixture

@@ -44,17 +44,11 @@ def outline(classes: np.ndarray, colour: tuple[int, int, int], size: tuple[int, 
         classes: (H, W); ignored voxels count as background.
         colour: Red, green, blue.
         size: Rows and columns of the picture.
-        width: Of the line, in pixels of the picture.
+        width: Of the line, in pixels of the picture; even.
     """
-    from scipy.ndimage import maximum_filter
-    from skimage.segmentation import find_boundaries
-
     enlarged = enlarge(np.where(classes == IGNORE, 0, classes), size)
-    line = find_boundaries(enlarged, mode="thick")
-    if width > 2:
-        line = maximum_filter(line, size=width - 1)
     layer = np.zeros((*size, 4), np.uint8)
-    layer[np.asarray(line, bool)] = (*colour, 255)
+    layer[_borders(enlarged, width // 2)] = (*colour, 255)
     return _transparent(layer)
 
 
@@ -71,6 +65,21 @@ def errors(reference: np.ndarray, prediction: np.ndarray, size: tuple[int, int])
     return _transparent(layer)
 
 
+def _borders(classes: np.ndarray, reach: int) -> np.ndarray:
+    """Mask of the pixels within `reach` of a border between classes, on either side of it.
+
+    `skimage.segmentation.find_boundaries(mode="thick")` followed by a dilation does the same in ten times the time.
+    """
+    marked = np.zeros(classes.shape, bool)
+    for axis in (0, 1):
+        first, line = np.moveaxis(classes, axis, 0), np.moveaxis(marked, axis, 0)
+        change = first[1:] != first[:-1]
+        for shift in range(reach):
+            line[shift + 1 :] |= change[: len(change) - shift]
+            line[: len(line) - 1 - shift] |= change[shift:]
+    return marked
+
+
 def enlarge(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The array on `size` rows and columns, every pixel the nearest of the old ones."""
     rows, columns = (np.arange(new) * old // new for new, old in zip(size, array.shape, strict=False))
@@ -80,10 +89,10 @@ def enlarge(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _transparent(layer: np.ndarray) -> str:
     from PIL import Image
 
-    return _encoded(Image.fromarray(layer), lossless=True)
+    return _encoded(Image.fromarray(layer), lossless=True, quality=20)
 
 
 def _encoded(picture, **options) -> str:
     stream = io.BytesIO()
-    picture.save(stream, "WEBP", method=4, **options)
+    picture.save(stream, "WEBP", method=1, **options)
     return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

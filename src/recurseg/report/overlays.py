@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,11 @@ from recurseg.evaluation.result import number
 from recurseg.report import layers
 from recurseg.report.folder import RunFiles
 from recurseg.report.numbers import main_metric, main_values
-from recurseg.report.view import View, view_of
+from recurseg.report.sections import Sections, content_box
+from recurseg.report.view import view_of
 
 CASE_BYTES = 1_700_000
 """About how large the pictures of one case may become in the page."""
-
-MARGIN = 4
-"""Pixels kept around what the crop keeps."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class CasePictures:
         modalities: Names of the images.
         ratio: Width divided by height of a section, in mm.
         letters: What lies left, right, above, below; None where unknown.
-        sections: One dictionary a section: name, images by modality, layers, share of wrong pixels.
+        sections: One dictionary a section: name, images by modality, layers, share of wrong pixels and that in words.
         start: Index of the section with most wrong pixels.
         note: What the sections are.
         multiclass: Whether a foreground class can be taken for another.
@@ -128,94 +125,74 @@ def chosen_cases(run: RunFiles) -> list[tuple[str, str, str]]:
 
 
 def _draw(run: RunFiles, case: Case, why: str, score: str) -> CasePictures:
-    reference = class_labels(case).astype(np.uint8)
-    prediction = _prediction(run, case)
-    if prediction.shape != reference.shape:
-        raise RecursegError(f"its prediction has the grid {prediction.shape}, its label {reference.shape}")
-    images = {name: np.asarray(volume.array[...]) for name, volume in case.images.items()}
+    drawing = _Drawing(case, class_labels(case).astype(np.uint8), _prediction(run, case))
     for detail in DETAILS:
-        pictures = _draw_with(detail, case, why, score, reference, prediction, images)
-        if _size(pictures) <= CASE_BYTES:
+        chosen = drawing.sections(detail.sections)
+        trial = chosen.indices[:: max(1, len(chosen.indices) // 3)]
+        size = sum(_size(drawing.draw(index, chosen, detail)) for index in trial) / len(trial)
+        if size * len(chosen.indices) <= CASE_BYTES:
             break
-    return pictures
-
-
-def _draw_with(detail: Detail, case, why, score, reference, prediction, images) -> CasePictures:
-    view = view_of(case.reference)
-    shown = _Sections(case.id, view, reference, prediction, detail.sections)
-    box = _content([view.section(a, i) for i in shown.indices for a in (reference, prediction, *images.values())])
-    height, width = (side.stop - side.start for side in box)
-    size = _size_of_layers(height, width, view, detail.layer)
-    ranges = {name: _window(array) for name, array in images.items()}
-    pictures = CasePictures(
+    return CasePictures(
         id=case.id,
         why=why,
         score=score,
-        modalities=list(images),
-        ratio=round(width * view.pixel[1] / (height * view.pixel[0]), 4),
-        letters=view.letters,
-        start=shown.worst,
-        note=shown.note,
-        multiclass=max(np.max(reference, where=reference != IGNORE, initial=0), prediction.max()) > 1,
-        ignored=bool((reference == IGNORE).any()),
+        modalities=list(case.images),
+        ratio=drawing.ratio,
+        letters=drawing.view.letters,
+        sections=[drawing.draw(index, chosen, detail) for index in chosen.indices],
+        start=chosen.worst,
+        note=chosen.note,
+        multiclass=drawing.highest_class > 1,
+        ignored=bool((drawing.reference == IGNORE).any()),
     )
-    limits = (detail.image, detail.image)
-    for index, wrong in zip(shown.indices, shown.wrong, strict=True):
-        truth, found = view.section(reference, index)[box], view.section(prediction, index)[box]
-        pictures.sections.append(
-            {
-                "name": shown.name(index),
-                "wrong": round(wrong, 5),
-                "images": {
-                    name: layers.grey(view.section(array, index)[box], *ranges[name], limits, detail.quality)
-                    for name, array in images.items()
-                },
-                "reference": layers.outline(truth, layers.REFERENCE, size, 4),
-                "prediction": layers.outline(found, layers.PREDICTION, size, 2),
-                "errors": layers.errors(truth, found, size),
-            }
-        )
-    return pictures
 
 
-class _Sections:
-    """Which sections of a case are drawn: evenly over those with any foreground, the worst among them."""
+class _Drawing:
+    """A case with all that its pictures are made of."""
 
-    def __init__(self, id: str, view: View, reference: np.ndarray, prediction: np.ndarray, most: int) -> None:
-        self.flat = view.slice_axis is None
-        self.total = 1 if view.slice_axis is None else reference.shape[view.slice_axis]
-        found = re.search(r"\[(\d+)-\d+\]$", id)
-        self.first = int(found[1]) if found else 0
-        counted = reference != IGNORE
-        shares = _by_section(counted & (reference != prediction), view) / np.maximum(_by_section(counted, view), 1)
-        used = np.flatnonzero(_by_section((counted & (reference > 0)) | (prediction > 0), view))
-        used = used if len(used) else np.arange(self.total)
-        candidates = np.arange(used[0], used[-1] + 1)
-        even = candidates[np.unique(np.linspace(0, len(candidates) - 1, most).round().astype(int))]
-        worst = int(candidates[np.argmax(shares[candidates])])
-        if worst not in even:
-            even[np.argmin(np.abs(even - worst))] = worst
-        self.indices = [int(index) for index in even]
-        self.wrong = [float(shares[index]) for index in self.indices]
-        self.worst = self.indices.index(worst)
-        self.note = self._note(len(candidates))
+    def __init__(self, case: Case, reference: np.ndarray, prediction: np.ndarray) -> None:
+        if prediction.shape != reference.shape:
+            raise RecursegError(f"its prediction has the grid {prediction.shape}, its label {reference.shape}")
+        self.id, self.reference, self.prediction = case.id, reference, prediction
+        self.view = view_of(case.reference)
+        self.images = {name: np.asarray(volume.array[...]) for name, volume in case.images.items()}
+        self.ranges = {name: _window(array) for name, array in self.images.items()}
+        self.highest_class = max(np.max(reference, where=reference != IGNORE, initial=0), prediction.max())
+        arrays = (reference, prediction, *self.images.values())
+        indices = self.sections(DETAILS[0].sections).indices
+        self.box = content_box([self.view.section(array, index) for index in indices for array in arrays])
+        rows, columns = (side.stop - side.start for side in self.box)
+        self.height, self.width = rows * self.view.pixel[0], columns * self.view.pixel[1]
+        self.ratio = round(self.width / self.height, 4)
 
-    def name(self, index: int) -> str:
-        return "image" if self.flat else f"section {self.first + index}"
+    def sections(self, most: int) -> Sections:
+        return Sections(self.id, self.view, self.reference, self.prediction, most)
 
-    def _note(self, candidates: int) -> str:
-        if self.flat:
-            return ""
-        which = f"{len(self.indices)} of {self.total} sections" if len(self.indices) < self.total else "all sections"
-        evenly = ", evenly spaced" if len(self.indices) < candidates else ""
-        empty = ", those without any foreground left out" if candidates < self.total else ""
-        return f"{which}{evenly}{empty}; counted from 0 as in the file; the one with most wrong pixels is shown first"
+    def draw(self, index: int, chosen: Sections, detail: Detail) -> dict[str, Any]:
+        """One section: image of each modality, layers, and how wrong it is."""
+        size, limits = self._layer_size(detail.layer), (detail.image, detail.image)
+        truth, found = self._picture(self.reference, index), self._picture(self.prediction, index)
+        return {
+            "name": chosen.name(index),
+            "wrong": round(float(chosen.wrong[index]), 6),
+            "told": chosen.told(index),
+            "images": {
+                name: layers.grey(self._picture(array, index), *self.ranges[name], limits, detail.quality)
+                for name, array in self.images.items()
+            },
+            "reference": layers.outline(truth, layers.REFERENCE, size, 4),
+            "prediction": layers.outline(found, layers.PREDICTION, size, 2),
+            "errors": layers.errors(truth, found, size),
+        }
 
+    def _picture(self, array: np.ndarray, index: int) -> np.ndarray:
+        return self.view.section(array, index)[self.box]
 
-def _by_section(mask: np.ndarray, view: View) -> np.ndarray:
-    if view.slice_axis is None:
-        return np.array([mask.sum()])
-    return mask.sum(axis=tuple(axis for axis in range(mask.ndim) if axis != view.slice_axis))
+    def _layer_size(self, longest: int) -> tuple[int, int]:
+        """Rows and columns of a layer with square pixels, at most four times as fine as the image."""
+        finest = min(self.view.pixel)
+        zoom = min(4.0 / finest, longest / max(self.height, self.width))
+        return max(1, round(self.height * zoom)), max(1, round(self.width * zoom))
 
 
 def _prediction(run: RunFiles, case: Case) -> np.ndarray:
@@ -231,7 +208,7 @@ def _prediction(run: RunFiles, case: Case) -> np.ndarray:
 
 def _window(array: np.ndarray) -> tuple[float, float]:
     """Values shown black and white: percentiles of the voxels that are not 0, of a sample of them."""
-    sample = array.ravel()[:: max(1, array.size // 500_000)]
+    sample = array.ravel("K")[:: max(1, array.size // 500_000)]
     sample = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
     inside = sample[sample != 0]
     if not inside.size:
@@ -240,31 +217,6 @@ def _window(array: np.ndarray) -> tuple[float, float]:
     return (min(float(low), 0.0) if (sample == 0).mean() > 0.2 else float(low)), float(high)
 
 
-def _content(sections: list[np.ndarray]) -> tuple[slice, slice]:
-    """The box that holds everything that is not 0, with a margin."""
-    used = np.zeros(sections[0].shape, bool)
-    for section in sections:
-        used |= section != 0
-    box = []
-    for axis in (1, 0):
-        filled = np.flatnonzero(used.any(axis=axis))
-        length = used.shape[1 - axis]
-        low, high = (filled[0], filled[-1] + 1) if len(filled) else (0, length)
-        box.append(slice(max(0, int(low) - MARGIN), min(length, int(high) + MARGIN)))
-    return box[0], box[1]
-
-
-def _size_of_layers(height: int, width: int, view: View, longest: int) -> tuple[int, int]:
-    """Rows and columns of a layer with square pixels, at most four times as fine as the image."""
-    finest = min(view.pixel)
-    tall, wide = height * view.pixel[0] / finest, width * view.pixel[1] / finest
-    zoom = min(4.0, longest / max(tall, wide))
-    return max(1, round(tall * zoom)), max(1, round(wide * zoom))
-
-
-def _size(pictures: CasePictures) -> int:
-    return sum(
-        len(section["reference"]) + len(section["prediction"]) + len(section["errors"])
-        + sum(len(image) for image in section["images"].values())
-        for section in pictures.sections
-    )  # fmt: skip
+def _size(section: dict[str, Any]) -> int:
+    pictures = (section["reference"], section["prediction"], section["errors"], *section["images"].values())
+    return sum(len(picture) for picture in pictures)

@@ -34,7 +34,7 @@ class View:
 
     def section(self, array: np.ndarray, index: int) -> np.ndarray:
         """Section `index` of a stored array as a picture (H, W); a view."""
-        plane = array if self.slice_axis is None else np.take(array, index, self.slice_axis)
+        plane = array if self.slice_axis is None else array[(slice(None),) * self.slice_axis + (index,)]
         if self.rows > self.columns:
             plane = plane.T
         return plane[:: -1 if self.flips[0] else 1, :: -1 if self.flips[1] else 1]

@@ -14,10 +14,9 @@
       for (const image of article.querySelectorAll("img.base")) image.src = section.images[modality];
       for (const layer of ["reference", "prediction", "errors"])
         for (const image of article.querySelectorAll("img." + layer)) image.src = section[layer];
-      const wrong = (100 * section.wrong).toFixed(2);
       article.querySelector(".name").textContent = section.name;
-      article.querySelector(".wrong").textContent = wrong;
-      if (slider) slider.setAttribute("aria-valuetext", `${section.name}, ${wrong} % of pixels wrong`);
+      article.querySelector(".wrong").textContent = section.told;
+      if (slider) slider.setAttribute("aria-valuetext", `${section.name}, ${section.told}`);
       bars.forEach((bar, place) => bar.classList.toggle("now", place === index));
     };
     if (slider) slider.addEventListener("input", show);
