@@ -100,10 +100,14 @@ def test_with_json_a_failure_is_one_document_on_stdout(case, command, capsys):
 def test_an_interrupted_training_says_how_to_go_on(monkeypatch, capsys):
     app = typer.Typer(add_completion=False)
     app.callback()(lambda: None)
-    app.command("train")(raising(KeyboardInterrupt()))
+
+    @app.command()
+    def train(out: Annotated[Path, typer.Option()]) -> None:
+        raise KeyboardInterrupt
+
     monkeypatch.setattr(cli, "build_command", lambda: typer.main.get_command(app))
-    assert cli.main(["train"]) == 5
-    assert "--resume" in capsys.readouterr().err
+    assert cli.main(["train", "--out", "my run"]) == 5
+    assert "go on with 'recurseg train --resume --out 'my run''" in capsys.readouterr().err
 
 
 def test_a_defect_is_one_line_and_its_traceback_lies_in_a_file(command, capsys, monkeypatch, tmp_path):

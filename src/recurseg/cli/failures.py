@@ -11,6 +11,7 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import typer
 
@@ -73,9 +74,11 @@ def _one_line(error: BaseException) -> str:
 
 
 def _way_on(arguments: Sequence[str]) -> str:
-    if "train" in arguments[:1]:
-        return "what was trained up to the last checkpoint is kept: run the same command with --resume"
-    return "no half-written file is left: run the same command again"
+    if "train" not in arguments[:1]:
+        return "no half-written file is left: run the same command again"
+    run = next((value for option, value in pairwise(arguments) if option in ("--out", "-o")), "RUN")
+    go_on = shlex.join(["recurseg", "train", "--resume", "--out", run])
+    return f"what was trained up to the last checkpoint is kept: go on with '{go_on}'"
 
 
 def _lacking_resource(error: BaseException) -> str | None:
