@@ -134,7 +134,7 @@ class _Frame:
         )
         chart = self.chart(title, note, summary, height, y)
         clipped = np.clip(value, y.low, y.high)
-        chart.lines.append(("raw", self._envelope(step, clipped, y)))
+        chart.lines.append(("raw" if window > 1 else "mean", self._envelope(step, clipped, y)))
         if window > 1:
             chart.lines.append(("mean", self._path(step, smooth, y)))
         self._hover(chart, step, smooth, y, f"{title.lower()} {{}}" + (f" (mean of {window})" if window > 1 else ""))

@@ -35,12 +35,13 @@
     const number = (cell) => (cell.dataset.value ? Number(cell.dataset.value) : NaN);
     const words = new Intl.Collator(undefined, { numeric: true });
     const markBest = () => {
+      const comparable = !filter || filter.value;
       const shown = [...body.rows].filter((row) => !row.hidden);
       headings.forEach((heading, column) => {
         if (!("better" in heading.dataset)) return;
         const values = shown.map((row) => number(row.cells[column])).filter((value) => !Number.isNaN(value));
         const best = heading.dataset.better === "lower" ? Math.min(...values) : Math.max(...values);
-        const several = new Set(values).size > 1;
+        const several = comparable && new Set(values).size > 1;
         for (const row of shown) row.cells[column].classList.toggle("top", several && number(row.cells[column]) === best);
       });
     };
