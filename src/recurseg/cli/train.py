@@ -10,7 +10,7 @@ import typer
 
 def train(
     data: Annotated[
-        Path | None, typer.Argument(help="Data set: a folder or a dataset.yaml.", show_default=False)
+        Path | None, typer.Argument(help="Data set (folder or dataset.yaml), or a recipe that names one.", show_default=False)
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.", show_default=False)] = ...,  # type: ignore[assignment]
     model: Annotated[str | None, typer.Option(help="Model, from 'recurseg models'; pyramid_lstm by default.")] = None,

@@ -87,6 +87,7 @@ def plan(
     metric = "pixel_error:fraction@0.5" if facts.membranes else "dice"
     return Recipe(
         name=f"{model}/default",
+        data=str(dataset.root.resolve()),
         why=[*_reasons(facts), *design.why],
         model=ModelConfig(name=model, options=design.options),
         preprocessing=_preprocessing(facts),

@@ -114,6 +114,8 @@ class Recipe(_Config):
     """Version of this format."""
     name: str = "default"
     """What the recipe is called in tables."""
+    data: str | None = None
+    """The data set it was planned for; `recurseg train RECIPE` trains on it."""
     why: list[str] = Field(default_factory=list)
     """Why the values are what they are, where they were fitted to data and machine."""
     model: ModelConfig
@@ -151,8 +153,9 @@ class Recipe(_Config):
         return sum(stage.steps for stage in self.stages)
 
     def digest(self) -> str:
-        """SHA-256 of the recipe's content."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of all that decides the training: not where the data lie, nor why."""
+        content = self.model_dump(mode="json", exclude={"data", "why"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
@@ -181,6 +184,17 @@ def read_recipe(path: Path) -> Recipe:
         return parse_recipe(yaml.safe_load(path.read_text()), str(path))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def is_recipe(path: Path) -> bool:
+    """Whether a path is a YAML file with the keys of a recipe, not a data set."""
+    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+        return False
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return False
+    return isinstance(content, dict) and "model" in content and "cases" not in content
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:

@@ -60,8 +60,8 @@ def _beside(root: Path, grouped: Grouped) -> DatasetManifest | None:
         by_name[name] = path
     cases = [
         CaseEntry(
-            id=name,
-            patient=patient_of(name),
+            id=name or root.name,
+            patient=patient_of(name or root.name),
             images={"image": relative_path(path, root)},
             label=relative_path(by_name[name], root) if name in by_name else None,
         )

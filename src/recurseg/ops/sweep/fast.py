@@ -48,48 +48,54 @@ def _scan(x: Tensor, direction: _Direction, wx: Tensor, wh: Tensor, bx, bh, stat
     cells = gates.new_empty(steps, batch, width, *gates.shape[3:])
     hidden = torch.empty_like(cells)
     h, c = state if state is not None else (None, None)
-    for t in range(steps):
-        z = gates[t]
+    each = (part.unbind() for part in (gates, *gates.split(width, dim=2), gates[:, :, : 3 * width], cells, hidden))
+    for z, i, f, o, g, ifo, cell, out in zip(*each, strict=True):
         if h is not None:
             z += _conv(h.to(wh.dtype), wh, bh)
-        z[:, : 3 * width].sigmoid_()
-        z[:, 3 * width :].tanh_()
-        i, f, o, g = z.split(width, dim=1)
-        torch.mul(i, g, out=cells[t])
+        ifo.sigmoid_()
+        g.tanh_()
+        torch.mul(i, g, out=cell)
         if c is not None:
-            cells[t].addcmul_(f, c)
-        c = cells[t]
-        torch.tanh(c, out=hidden[t])
-        h = hidden[t].mul_(o)
+            cell.addcmul_(f, c)
+        torch.tanh(cell, out=out)
+        h, c = out.mul_(o), cell
     return gates, cells, hidden
+
+
+def _slopes(gates: Tensor, cells: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """Derivatives that the scan needs, for all planes at once.
+
+    Returns:
+        Of the gates before their non-linearity, `(T, B, 4, O, *plane)`: what a gradient of the cell (of the hidden
+        state, for the output gate) is multiplied with; and the derivative of hidden state by cell.
+    """
+    i, f, o, g = gates.unflatten(2, (4, -1)).unbind(2)
+    tanh_c = cells.tanh()
+    slopes = torch.stack([g * i * (1 - i), before * f * (1 - f), tanh_c * o * (1 - o), i * (1 - g.square())], 2)
+    return slopes, o * (1 - tanh_c.square_())
 
 
 def _scan_backward(grad_hidden, direction, x, wx, wh, gates, cells, hidden, *, state, grad_state, grad_of_x):
     """Gradients of one direction with respect to x, wx, wh, bx (= bh but for the first plane) and the state."""
-    width, steps, first = wh.shape[1], len(cells), 0 if state is not None else 1
-    grad_h_planes = direction.planes(grad_hidden)
-    dh, dc = grad_state
-    grad_z = torch.empty_like(gates)
+    first = 0 if state is not None else 1
+    start = state[1].float()[None] if state is not None else torch.zeros_like(cells[:1])
+    slopes, to_cell = _slopes(gates, cells, torch.cat([start, cells[:-1]]))
     turned = wh.transpose(0, 1).flip(list(range(2, wh.dim())))  # the adjoint of a same convolution
-    for t in reversed(range(steps)):
-        i, f, o, g = gates[t].split(width, dim=1)
-        zi, zf, zo, zg = grad_z[t].split(width, dim=1)
-        grad_h = grad_h_planes[t] if dh is None else dh.add_(grad_h_planes[t])
-        tanh_c = cells[t].tanh()
-        torch.mul(grad_h, tanh_c, out=zo).mul_(o).mul_(1 - o)
-        grad_c = (grad_h * o).mul_(tanh_c.square_().neg_().add_(1))
-        if dc is not None:
-            grad_c += dc
-        torch.mul(grad_c, g, out=zi).mul_(i).mul_(1 - i)
-        torch.mul(grad_c, i, out=zg).mul_(1 - g.square())
-        before = cells[t - 1] if t else (state[1] if state is not None else None)
-        if before is None:
-            zf.zero_()
-            break
-        torch.mul(grad_c, before, out=zf).mul_(f).mul_(1 - f)
-        dc = grad_c.mul_(f)
-        dh = _conv(grad_z[t].to(wh.dtype), turned, None).float()
-
+    dh, dc = grad_state
+    forget = gates.unflatten(2, (4, -1))[:, :, 1]
+    parts = (direction.planes(grad_hidden), slopes.flatten(2, 3), slopes[:, :, :2], *slopes[:, :, 2:].unbind(2))
+    each = list(zip(*(part.unbind() for part in (*parts, to_cell, forget)), strict=True))
+    for t in reversed(range(len(each))):
+        grad_h, z, zif, zo, zg, slope, f = each[t]
+        grad_h = grad_h if dh is None else dh.add_(grad_h)
+        grad_c = grad_h * slope if dc is None else dc.addcmul_(grad_h, slope)
+        zo.mul_(grad_h)
+        zif.mul_(grad_c.unsqueeze(1))
+        zg.mul_(grad_c)
+        if t >= first:
+            dc = grad_c.mul_(f)
+            dh = _conv(z.to(wh.dtype), turned, None).float()
+    grad_z = slopes.flatten(2, 3)
     grad_z = grad_z.to(wx.dtype)
     planes, pads = direction.planes(x).flatten(0, 1), [k // 2 for k in wx.shape[2:]]
     ones, flat = [1] * len(pads), grad_z.flatten(0, 1)

@@ -1,0 +1,219 @@
+"""The steps of a training in their order: read, fit, package, measure the held-out cases, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import nn
+
+from recurseg.data.case import Case
+from recurseg.data.dataset import Dataset
+from recurseg.data.files import write_json
+from recurseg.data.splits import Split
+from recurseg.errors import ConfigError, DataError
+from recurseg.evaluation import METRICS, evaluate
+from recurseg.inference.files import predict_cases
+from recurseg.inference.inputs import Inputs
+from recurseg.inference.package import PackageSpec, load_package, save_package
+from recurseg.inference.predictor import load, package_folder
+from recurseg.models import create_model, load_plugin
+from recurseg.preprocess import Prepared, prepare
+from recurseg.training.checkpoint import Checkpoints, Progress
+from recurseg.training.log import Log
+from recurseg.training.loop import Training, fit
+from recurseg.training.optimizers import create_optimizer
+from recurseg.training.progress import training_bar
+from recurseg.training.provenance import data_hashes, machine, versions
+from recurseg.training.recipe import Recipe, write_recipe
+from recurseg.training.timing import fit_to_minutes
+from recurseg.training.validation import Validator
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from: recipe, data, split, and the facts that its manifest will hold."""
+
+    recipe: Recipe
+    dataset: Dataset
+    split: Split
+    facts: dict[str, Any]
+
+
+class Trainer:
+    """The steps of a training in their order."""
+
+    def __init__(self, start: Start, folder: Path, device: torch.device, console: Console) -> None:
+        self.recipe, self.dataset, self.split, self.facts = start.recipe, start.dataset, start.split, start.facts
+        self.folder, self.device, self.console = folder, device, console
+
+    def run(self, minutes: float | None, init: Path | str | None, resume: bool) -> None:
+        started = time.time()
+        model = self._model(init)
+        cases = [self._arrays(prepared) for _, prepared in self._prepared(self.split.train, "training")]
+        held = self._prepared(self.split.validation, "held-out")
+        validator = Validator(held, self.recipe, self.dataset.class_names)
+        training = Training(
+            recipe=self.recipe,
+            model=model,
+            optimizer=create_optimizer(model, self.recipe.optimizer),
+            cases=cases,
+            validate=validator,
+            lower_is_better=METRICS[self.recipe.validation.metric].better == "lower",
+            checkpoints=Checkpoints(self.folder / "checkpoints", self.recipe.checkpoint.keep_every),
+        )
+        if minutes is not None:
+            self._fit_to_minutes(training, validator, minutes)
+        self._write_start(model, resume)
+        progress = self._restore(training) if resume else Progress()
+        self._announce(model, progress)
+        log = Log(self.folder / "log.jsonl", resume_at=progress.step)
+        with training_bar(self.console, self.recipe.steps, progress.step) as report:
+            progress = fit(training, progress, log, report)
+        log.close()
+        if progress.best_step is not None:
+            training.checkpoints.load_weights(progress.best_step, model)
+        self._finish(model, progress, time.time() - started)
+
+    def _model(self, init: Path | str | None) -> nn.Module:
+        config = self.recipe.model
+        if config.plugin:
+            load_plugin(config.plugin)
+        torch.manual_seed(self.recipe.seed)
+        channels, classes = len(self.dataset.modalities), len(self.dataset.class_names)
+        model = create_model(config.name, in_channels=channels, num_classes=classes, **config.options)
+        if model.task != "segmentation":
+            raise ConfigError(f"model {config.name} is for {model.task}: training does segmentation")
+        two_dimensional = model.spatial_dims == 2
+        if two_dimensional and any(stage.window[0] > 1 for stage in self.recipe.stages):
+            raise ConfigError(f"model {config.name} takes sections one by one: its windows need a first size of 1")
+        if init is not None:
+            _copy_weights(model, config.name, Path(init))
+        return model.to(self.device)
+
+    def _prepared(self, cases: Sequence[Case], what: str) -> list[tuple[Case, Prepared]]:
+        shown = track(cases, f"Reading {what} cases", console=self.console, transient=True)
+        return [
+            (case, prepare(case, self.recipe.preprocessing, modalities=self.dataset.modalities)) for case in shown
+        ]
+
+    @staticmethod
+    def _arrays(prepared: Prepared):
+        assert prepared.label is not None
+        flat = prepared.label.ndim == 2
+        return (prepared.image[:, None], prepared.label[None]) if flat else (prepared.image, prepared.label)
+
+    def _fit_to_minutes(self, training: Training, validator: Validator, minutes: float) -> None:
+        with self.console.status("Timing a few steps"):
+            typical = sorted(validator.cases, key=lambda held: held.reference.size)[len(validator.cases) // 2]
+            self.recipe = fit_to_minutes(
+                training, minutes, lambda: validator.measure(training.model.eval(), typical), len(validator.cases)
+            )
+        training.recipe = validator.recipe = self.recipe
+
+    def _write_start(self, model: nn.Module, resume: bool) -> None:
+        if resume:
+            self._refuse_changed_data()
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_recipe(self.recipe, self.folder / "recipe.yaml")
+        self.facts |= {
+            "schema_version": 1,
+            "data": str(self.dataset.root.resolve()),
+            "dataset": self.dataset.manifest.name,
+            "modalities": self.dataset.modalities,
+            "class_names": self.dataset.class_names,
+            "split": {
+                "description": self.split.description,
+                "train": [case.id for case in self.split.train],
+                "validation": [case.id for case in self.split.validation],
+            },
+            "hashes": data_hashes(self.dataset.cases),
+            "recipe_hash": self.recipe.digest(),
+            "seed": self.recipe.seed,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "versions": versions(),
+            "machine": machine(),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        write_json(self.folder / "manifest.json", self.facts)
+
+    def _refuse_changed_data(self) -> None:
+        now, then = data_hashes(self.dataset.cases), self.facts["hashes"]
+        changed = sorted(case for case in now.keys() | then if now.get(case) != then.get(case))
+        if changed:
+            where = f"{self.facts['data']}: case {', '.join(changed)}"
+            raise DataError(f"{where} changed since the run began: start a new run")
+
+    def _restore(self, training: Training) -> Progress:
+        steps = training.checkpoints.steps()
+        return training.checkpoints.load(steps[-1], training.model, training.optimizer) if steps else Progress()
+
+    def _announce(self, model: nn.Module, progress: Progress) -> None:
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        options = ", ".join(f"{key} {value}" for key, value in self.recipe.model.options.items())
+        where = f"from step {progress.step} " if progress.step else ""
+        self.console.print(
+            f"[bold]{self.recipe.model.name}[/] ({parameters:,} parameters{'; ' + options if options else ''}), "
+            f"{self.recipe.steps} steps {where}on {self.device.type}",
+            highlight=False,
+        )
+
+    def _finish(self, model: nn.Module, progress: Progress, seconds: float) -> None:
+        from recurseg.report import write_report
+
+        spec = PackageSpec(
+            model=self.recipe.model.name,
+            options=self.recipe.model.options,
+            plugin=self.recipe.model.plugin,
+            in_channels=len(self.dataset.modalities),
+            num_classes=len(self.dataset.class_names),
+            modalities=self.dataset.modalities,
+            class_names=self.dataset.class_names,
+            label_map=dict(self.dataset.cases[0].label_map),
+            preprocessing=self.recipe.preprocessing,
+            window=self.recipe.prediction.window,
+            overlap=self.recipe.prediction.overlap,
+            trained={
+                "dataset": self.dataset.manifest.name,
+                "steps": progress.step,
+                "best_step": progress.best_step,
+                self.recipe.validation.metric: progress.best_value,
+            },
+        )
+        save_package(self.folder / "package", model, spec)
+        segmenter = load(
+            self.folder, device=str(self.device), precision=self.recipe.precision, plugin=self.recipe.model.plugin
+        )
+        out = self.folder / "validation"
+        maps = METRICS[self.recipe.validation.metric].takes == "membrane"
+        predict_cases(segmenter, Inputs(list(self.split.validation)), out, probabilities=maps, overwrite=True)
+        evaluation = evaluate(out, replace(self.dataset, cases=self.split.validation))
+        evaluation.to_json(out / "metrics.json")
+        evaluation.to_csv(out / "metrics.csv")
+        self.facts |= {
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(self.facts.get("seconds", 0) + seconds, 1),
+            "steps": progress.step,
+            "best_step": progress.best_step,
+        }
+        write_json(self.folder / "manifest.json", self.facts)
+        write_report(self.folder)
+
+
+def _copy_weights(model: nn.Module, name: str, source: Path) -> None:
+    spec, trained = load_package(package_folder(source))
+    if spec.model != name:
+        raise ConfigError(f"{source} is a {spec.model}: --init takes a package of the same model, {name}")
+    weights, own = trained.state_dict(), model.state_dict()
+    fitting = {key: value for key, value in weights.items() if key in own and own[key].shape == value.shape}
+    if not fitting:
+        raise ConfigError(f"{source}: none of its weights fit: give the recipe the options of that model")
+    model.load_state_dict(own | fitting)
