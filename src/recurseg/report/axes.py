@@ -60,9 +60,9 @@ def tick_label(value: float) -> str:
 def value_scale(
     values: Sequence[float], start: float, stop: float, *, from_zero: bool = False, margin: float = 0.08
 ) -> Scale:
-    """A scale that holds all values with a little room, logarithmic where positive values span a factor of 50."""
+    """A scale that holds all values with a little room; logarithmic over a factor of 50, unless it begins at zero."""
     low, high = min(values), max(values)
-    if low > 0 and high / low > 50:
+    if low > 0 and high / low > 50 and not from_zero:
         return Scale(low / 1.15, high * 1.15, start, stop, log=True)
     if from_zero and low >= 0:
         low = 0.0

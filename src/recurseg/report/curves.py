@@ -147,7 +147,7 @@ class _Frame:
             return None
         y = value_scale(value.tolist(), height - BOTTOM, TOP, from_zero=True)
         summary = f"{title}: {number(value[0])} at the first step, {number(value[-1])} at the last."
-        chart = self.chart(title, "logarithmic" if y.log else "", summary, height, y)
+        chart = self.chart(title, "", summary, height, y)
         chart.lines.append(("mean", self._path(step, value, y)))
         self._hover(chart, step, value, y, f"{title.lower()} {{}}")
         return chart
