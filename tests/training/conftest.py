@@ -15,10 +15,9 @@ def stacks(tmp_path):
         ball = (z - 2) ** 2 * 4 + (y - 8 - case) ** 2 + (x - 9) ** 2 < 36
         image = random.normal(100, 20, ball.shape) + 60 * ball
         for name, array in (("images", image.astype(np.float32)), ("labels", ball.astype(np.uint8))):
-            tifffile.imwrite(
-                root / name / f"case{case}.tif", array, imagej=True, metadata={"axes": "ZYX", "spacing": 3, "unit": "mm"},
-                resolution=(1, 1),
-            )  # fmt: skip
+            metadata = {"axes": "ZYX", "spacing": 3, "unit": "mm"}
+            path = root / name / f"case{case}.tif"
+            tifffile.imwrite(path, array, imagej=True, metadata=metadata, resolution=(1, 1))
     return root
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,8 +23,7 @@ SHOWN = 20
 def check(
     data: Annotated[Path, typer.Argument(help="Folder of the data set, a dataset.yaml, or one image file.")],
     as_: Annotated[
-        str | None,
-        typer.Option("--as", help="Take a folder of 2-D files as one 'stack', as 'images', or as a 'sequence'."),
+        Literal["stack", "images", "sequence"] | None, typer.Option("--as", help="How to take a folder of 2-D files.")
     ] = None,
     fix: Annotated[
         Path | None,
@@ -41,26 +40,24 @@ def check(
 
     from recurseg.data.check import check_dataset
     from recurseg.data.dataset import open_dataset
-    from recurseg.data.layouts.files import parse_as
     from recurseg.data.manifest import save_manifest
     from recurseg.data.mend import mend_dataset
 
-    how = parse_as(as_)
     console = Console(stderr=json_, highlight=False)
     with _progress("checking") as progress:
-        report = check_dataset(data, as_=how, progress=progress)
+        report = check_dataset(data, as_=as_, progress=progress)
     if json_:
         typer.echo(report.model_dump_json(indent=2))
     else:
         _print(console, report)
     if write is not None:
-        dataset = open_dataset(data, as_=how, on_error="collect")
+        dataset = open_dataset(data, as_=as_, on_error="collect")
         save_manifest(dataset.manifest, dataset.root, write)
         console.print(f"written: {write}")
     mended = None
     if fix is not None:
         with _progress("mending") as progress:
-            mended = mend_dataset(data, fix, as_=how, progress=progress)
+            mended = mend_dataset(data, fix, as_=as_, progress=progress)
         for line in mended.done[:SHOWN]:
             console.print(f"[green]mended[/green] {line}", soft_wrap=True)
         if len(mended.done) > SHOWN:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,7 +14,9 @@ def plan(
     minutes: Annotated[float | None, typer.Option(help="Minutes that the training may take.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File for the recipe; printed by default.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say why.")] = False,
-    as_: Annotated[str | None, typer.Option("--as", help="Take image files as stack, images or sequence.")] = None,
+    as_: Annotated[
+        Literal["stack", "images", "sequence"] | None, typer.Option("--as", help="How to take a folder of 2-D files.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the recipe as one JSON document.")] = False,
 ) -> None:
     """Writes a recipe fitted to the data and the minutes, to be read, changed and given to 'train --recipe'."""
@@ -24,7 +26,7 @@ def plan(
     from recurseg.training.plan import plan as plan_recipe
     from recurseg.training.recipe import write_recipe
 
-    recipe = plan_recipe(open_dataset(data, as_=as_), model=model, minutes=minutes)  # type: ignore[arg-type]
+    recipe = plan_recipe(open_dataset(data, as_=as_), model=model, minutes=minutes)
     if explain:
         for reason in recipe.why:
             Console(stderr=True).print(f"· {reason}", highlight=False)

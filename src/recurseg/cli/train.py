@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 
 def train(
     data: Annotated[
-        Path | None, typer.Argument(help="Data set (folder or dataset.yaml), or a recipe that names one.", show_default=False)
+        Path | None,
+        typer.Argument(help="Data set, or a recipe that names one.", show_default=False),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.", show_default=False)] = ...,  # type: ignore[assignment]
     model: Annotated[str | None, typer.Option(help="Model, from 'recurseg models'; pyramid_lstm by default.")] = None,
@@ -30,7 +31,9 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. optimizer.lr=1e-3."),
     ] = None,
-    as_: Annotated[str | None, typer.Option("--as", help="Take image files as stack, images or sequence.")] = None,
+    as_: Annotated[
+        Literal["stack", "images", "sequence"] | None, typer.Option("--as", help="How to take a folder of 2-D files.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     plugin: Annotated[str | None, typer.Option(help="Module that registers a model of your own.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
@@ -50,7 +53,7 @@ def train(
         resume=resume,
         init=init,
         settings=set_ or (),
-        as_=as_,  # type: ignore[arg-type]
+        as_=as_,
         device=device,
         plugin=plugin,
     )

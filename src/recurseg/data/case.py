@@ -82,8 +82,7 @@ class Volume:
         shape[axis] = stop - start
 
         def read(index: Any) -> np.ndarray:
-            part = tuple(slice(start, stop) if a == axis else slice(None) for a in range(len(shape)))
-            return whole[part][index]
+            return whole[_shifted(index, axis, range(start, stop), len(shape))]
 
         affine = self.affine
         if affine is not None:
@@ -92,6 +91,19 @@ class Volume:
         array = Deferred(tuple(shape), np.dtype(whole.dtype), read)
         files = self.files[start:stop] if axis == 0 else self.files
         return replace(self, array=array, affine=affine, stack_axis=axis, files=files)
+
+
+def _shifted(index: Any, axis: int, kept: range, dims: int) -> tuple[Any, ...]:
+    """A basic index into a part that keeps a range of one axis, as an index into the whole."""
+    given = index if isinstance(index, tuple) else (index,)
+    dots = next((place for place, part in enumerate(given) if part is Ellipsis), len(given))
+    before, after = given[:dots], given[dots + 1 :]
+    parts = [*before, *[slice(None)] * (dims - len(before) - len(after)), *after]
+    chosen = kept[parts[axis]]
+    if isinstance(chosen, range):
+        chosen = slice(chosen.start, chosen.stop if chosen.stop >= 0 else None, chosen.step)
+    parts[axis] = chosen
+    return tuple(parts)
 
 
 @dataclass(frozen=True)

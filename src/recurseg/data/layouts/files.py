@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal
 
 from recurseg.data.formats import format_of, open_volume, stem_of
 from recurseg.data.manifest import Files
-from recurseg.errors import ConfigError, did_you_mean
+from recurseg.errors import ConfigError
 
 As = Literal["stack", "images", "sequence"]
 
@@ -154,14 +154,3 @@ def refuse_as(as_: As | None, root: Path) -> None:
     """
     if as_ in ("stack", "sequence"):
         raise ConfigError(f"{root}: '--as {as_}' is for folders of 2-D image files, this one holds volumes")
-
-
-def parse_as(text: str | None) -> As | None:
-    """What the user wrote after `--as`.
-
-    Raises:
-        ConfigError: It is none of "stack", "images", "sequence".
-    """
-    if text is None or text in get_args(As):
-        return cast("As | None", text)
-    raise ConfigError(f"'--as {text}' is unknown{did_you_mean(text, get_args(As))}")
