@@ -274,6 +274,8 @@ def test_fix_mends_and_says_what_it_did(tmp_path):
     assert check_dataset(tmp_path / "new").usable
 
 
-def test_an_unknown_as_names_the_nearest(tmp_path):
-    with pytest.raises(ConfigError, match="did you mean 'stack'"):
-        raise run(volumes(tmp_path, "a"), "--as", "stak").exception
+def test_an_unknown_as_names_the_nearest(tmp_path, capsys):
+    from recurseg.cli.main import main
+
+    assert main(["check", str(volumes(tmp_path, "a")), "--as", "stak"]) == 2
+    assert "did you mean 'stack'" in capsys.readouterr().err

@@ -5,10 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from recurseg.errors import ResourceError
+
+
+def require_writable(folder: Path) -> None:
+    """Makes sure, before any work, that a folder can be written, without making it.
+
+    Raises:
+        ResourceError: It cannot: no permission, a read-only disk, or a file is in the way.
+    """
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise ResourceError(f"--out {folder}: cannot be written ({error.strerror}): choose another folder") from None
 
 
 def write_text(path: Path, text: str) -> None:

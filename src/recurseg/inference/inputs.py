@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from recurseg.data.case import Case
 from recurseg.data.dataset import Dataset, open_dataset
+from recurseg.data.files import require_writable
 from recurseg.data.layouts.files import As
-from recurseg.errors import ConfigError, DataError, ResourceError
+from recurseg.errors import ConfigError, DataError
 from recurseg.inference.predictor import match_modalities
 
 
@@ -75,13 +74,7 @@ def check_out(out: Path, paths: Sequence[Path], cases: Sequence[Case]) -> None:
             folder = volume.path if volume.path.is_dir() else volume.path.parent
             if place == folder.resolve():
                 raise ConfigError(f"--out {out}: is the folder of the input {volume.path}: choose another")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise ResourceError(f"--out {out}: cannot be written ({reason}): choose another folder") from None
+    require_writable(out)
 
 
 def _open(path: Path, modalities: Sequence[str], as_: As | None) -> Dataset:

@@ -77,10 +77,10 @@ def fit(training: Training, progress: Progress, log: Log, report: Report) -> Pro
         first = min(max(progress.step - done, 0), stage.steps)
         windows = Windows(training.cases, stage.window, recipe.sampling, seed=recipe.seed)
         loader = batches(windows, stage, first, samples, recipe.sampling.workers)
+        started = time.perf_counter()
         for within, (image, label) in enumerate(loader, start=first):
             if progress.stopped:
                 return progress
-            started = time.perf_counter()
             rate = learning_rate(recipe.schedule, recipe.optimizer.lr, within, stage.steps)
             loss, norm = update(image, label, rate, seed=recipe.seed * 1_000_003 + done + within)
             progress.step = done + within + 1
@@ -94,6 +94,7 @@ def fit(training: Training, progress: Progress, log: Log, report: Report) -> Pro
             if progress.step % recipe.checkpoint.every == 0 or progress.step in validate_at:
                 progress.scaler = update.scaler.state_dict()
                 training.checkpoints.save(training.model, training.optimizer, progress)
+            started = time.perf_counter()
         done += stage.steps
         samples += stage.steps * stage.batch
     return progress

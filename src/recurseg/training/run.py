@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from recurseg.data.dataset import As, open_dataset, require_trainable
+from recurseg.data.files import require_writable
 from recurseg.data.splits import split_cases
 from recurseg.errors import ConfigError
 from recurseg.evaluation import Evaluation, read_evaluation
@@ -114,6 +115,7 @@ def _begin(folder, data, model, recipe, minutes, steps, seed, holdout, settings,
     elif isinstance(recipe, Path):
         recipe = read_recipe(recipe)
     data = data or (recipe.data if recipe else None)
+    require_writable(folder)
     if data is None:
         raise ConfigError("no data set given: recurseg train DATA --out RUN")
     if minutes is not None and steps is not None:
