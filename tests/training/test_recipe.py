@@ -32,6 +32,10 @@ def test_a_recipe_survives_the_disk(recipe, tmp_path):
         ({"stages": []}, "stages: "),
         ({"stages": [{"steps": 1, "windows": [1, 2, 3]}]}, "stages.0"),
         ({"preprocessing": {"normalize": "volume"}}, "did you mean 'normalise'"),
+        (
+            {"sampling": {"right_angles": True}, "stages": [{"steps": 1, "window": [1, 8, 9]}]},
+            "needs windows with H = W",
+        ),
         ({"schema_version": 9}, "schema_version 9 is not 1"),
     ],
     ids=str,

@@ -9,11 +9,11 @@ import typer
 
 
 def train(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.", show_default=False)],
     data: Annotated[
         Path | None,
         typer.Argument(help="Data set, or a recipe that names one.", show_default=False),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.", show_default=False)] = ...,  # type: ignore[assignment]
     model: Annotated[str | None, typer.Option(help="Model, from 'recurseg models'; pyramid_lstm by default.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="Recipe (YAML), instead of one planned for the data.")] = None,
     minutes: Annotated[

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from recurseg.data.dataset import Dataset, open_dataset
 from recurseg.preprocess import Preprocessing
 from recurseg.preprocess.orientation import orientation_of
 from recurseg.training.recipe import (
+    Axis,
     CheckpointConfig,
     ModelConfig,
     OptimizerConfig,
@@ -26,6 +27,7 @@ from recurseg.training.recipe import (
 )
 
 DEFAULT_STEPS = 500
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Facts:
     spacing: tuple[float, float, float]
     flat: bool
     anatomy: bool
-    left_right: str | None
+    left_right: Axis | None
     masked: bool
     membranes: bool
     minutes: float | None
@@ -117,8 +119,8 @@ def look_at(cases: Sequence[Case], class_names: Sequence[str], minutes: float | 
     anatomy = first.affine is not None
     image = first.reference.array[...]
     return Facts(
-        shape=(1, *map(int, shape)) if flat else tuple(map(int, shape)),  # type: ignore[arg-type]
-        spacing=(1.0, *map(float, spacing)) if flat else tuple(map(float, spacing)),  # type: ignore[arg-type]
+        shape=_three(int(size) for size in shape),
+        spacing=_three((float(mm) for mm in spacing), fill=1.0),
         flat=flat,
         anatomy=anatomy,
         left_right=_left_right(first) if anatomy and not flat else None,
@@ -129,12 +131,13 @@ def look_at(cases: Sequence[Case], class_names: Sequence[str], minutes: float | 
     )
 
 
-def _left_right(case: Case) -> str:
+def _left_right(case: Case) -> Axis:
     import nibabel
 
     axes = orientation_of(case.reference, "canonical").axes
     to_world = nibabel.orientations.io_orientation(case.affine)[:, 0]  # stored axis → world axis
-    return "DHW"[[int(to_world[axis]) for axis in axes].index(0)]
+    letters: tuple[Axis, ...] = ("D", "H", "W")
+    return letters[[int(to_world[axis]) for axis in axes].index(0)]
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,16 @@ def _convolutional(model: str, facts: Facts) -> _Design:
 
 
 def _within(window: tuple[int, int, int], facts: Facts) -> tuple[int, int, int]:
-    return tuple(min(size, extent) for size, extent in zip(window, facts.shape, strict=True))  # type: ignore[return-value]
+    """A window that reaches beyond the images in no axis; a square one where it will be turned."""
+    depth, height, width = (min(size, extent) for size, extent in zip(window, facts.shape, strict=True))
+    side = min(height, width)
+    return (depth, height, width) if facts.anatomy or facts.flat else (depth, side, side)
+
+
+def _three(values: Iterable[Number], *, fill: Number = 1) -> tuple[Number, Number, Number]:
+    """(D, H, W) of two or three values; a missing D is `fill`."""
+    *sections, height, width = values
+    return (sections[0] if sections else fill), height, width
 
 
 def _preprocessing(facts: Facts) -> Preprocessing:
@@ -208,8 +220,8 @@ def _preprocessing(facts: Facts) -> Preprocessing:
 
 def _sampling(facts: Facts) -> SamplingConfig:
     if facts.anatomy:
-        flip = [facts.left_right] if facts.left_right else []
-        return SamplingConfig(foreground=0.5, flip=flip, rotate=10, scale=0.1, brightness=0.1, contrast=0.1)  # type: ignore[arg-type]
+        flip: list[Axis] = [facts.left_right] if facts.left_right else []
+        return SamplingConfig(foreground=0.5, flip=flip, rotate=10, scale=0.1, brightness=0.1, contrast=0.1)
     if facts.flat:
         return SamplingConfig(foreground=0.3, rotate=10, scale=0.1, brightness=0.1, contrast=0.1)
     return SamplingConfig(foreground=0.0, flip=["D", "H", "W"], right_angles=True, brightness=0.1, contrast=0.1)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from recurseg.data.files import write_text
 from recurseg.errors import ConfigError, did_you_mean
 from recurseg.preprocess import Preprocessing
 
 SCHEMA_VERSION = 1
+Axis = Literal["D", "H", "W"]
 
 
 class _Config(BaseModel):
@@ -33,7 +34,7 @@ class ModelConfig(_Config):
 class SamplingConfig(_Config):
     foreground: float = Field(default=0.5, ge=0, le=1)
     """Fraction of windows that are centred on a voxel of a foreground class, each class equally often."""
-    flip: list[Literal["D", "H", "W"]] = Field(default_factory=list)
+    flip: list[Axis] = Field(default_factory=list)
     """Axes that are flipped, each for half of the windows."""
     right_angles: bool = False
     """Whether windows are turned by a random multiple of 90° in the section plane; needs square windows."""
@@ -147,6 +148,13 @@ class Recipe(_Config):
     seed: int = 0
     """Sample number n is a pure function of the seed and n."""
 
+    @model_validator(mode="after")
+    def _turns_squares(self) -> Recipe:
+        oblong = next((stage.window for stage in self.stages if stage.window[1] != stage.window[2]), None)
+        if self.sampling.right_angles and oblong:
+            raise ValueError(f"sampling.right_angles needs windows with H = W, not {oblong}")
+        return self
+
     @property
     def steps(self) -> int:
         """Updates in all stages."""
@@ -258,6 +266,8 @@ def _yaml_value(text: str) -> Any:
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"])
+    if not place:
+        return problem["msg"].removeprefix("Value error, ")
     if problem["type"] != "extra_forbidden":
         return f"{place}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
     model: Any = Recipe
