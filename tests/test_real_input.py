@@ -1,4 +1,4 @@
-"""The promises on real images, each as long as it says: 'pytest -m slow' with RECURSEG_DATA set, on two quiet cores."""
+"""The promises on real images: 'pytest -m slow' with RECURSEG_DATA set, on two quiet cores."""
 
 import os
 from pathlib import Path
