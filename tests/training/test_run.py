@@ -144,8 +144,11 @@ def test_an_existing_run_is_never_overwritten(stacks, small, tmp_path):
 
 def test_resuming_with_another_recipe_or_changed_data_is_refused(stacks, small, tmp_path):
     run = train(stacks, out=tmp_path / "run", holdout="case3", settings=small)
-    with pytest.raises(ConfigError, match="leave out --steps"):
+    train(stacks, out=run.folder, resume=True, holdout="case3", settings=small)
+    with pytest.raises(ConfigError, match=r"leave out steps 3 \(was 12\)"):
         train(out=run.folder, resume=True, steps=3)
+    with pytest.raises(ConfigError, match=r"leave out holdout case2 \(was case3\)"):
+        train(stacks, out=run.folder, resume=True, holdout="case2")
     image = stacks / "images" / "case0.tif"
     image.write_bytes(image.read_bytes()[:-1] + b"x")
     with pytest.raises(DataError, match="case0 changed"):

@@ -22,11 +22,10 @@ def plan(
     """Writes a recipe fitted to the data and the minutes, to be read, changed and given to 'train --recipe'."""
     from rich.console import Console
 
-    from recurseg.data.dataset import open_dataset
     from recurseg.training.plan import plan as plan_recipe
     from recurseg.training.recipe import write_recipe
 
-    recipe = plan_recipe(open_dataset(data, as_=as_), model=model, minutes=minutes)
+    recipe = plan_recipe(data, model=model, minutes=minutes, as_=as_)
     if explain:
         for reason in recipe.why:
             Console(stderr=True).print(f"· {reason}", highlight=False)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from recurseg.data.case import Case
-from recurseg.data.dataset import Dataset, open_dataset
+from recurseg.data.dataset import As, Dataset, open_dataset
 from recurseg.preprocess import Preprocessing
 from recurseg.preprocess.orientation import orientation_of
 from recurseg.training.recipe import (
@@ -63,7 +63,12 @@ class Facts:
 
 
 def plan(
-    data: Path | str | Dataset, *, model: str = "pyramid_lstm", minutes: float | None = None, steps: int | None = None
+    data: Path | str | Dataset,
+    *,
+    model: str = "pyramid_lstm",
+    minutes: float | None = None,
+    steps: int | None = None,
+    as_: As | None = None,
 ) -> Recipe:
     """Writes the default recipe of a model for a data set.
 
@@ -72,6 +77,7 @@ def plan(
         model: A name from `list_models()`.
         minutes: Time for training; widths follow it. The steps of the recipe are then only relative.
         steps: Updates, where no minutes are given.
+        as_: How to read a folder of image files: "stack", "images" or "sequence".
 
     Returns:
         A recipe, with its reasons in `why`.
@@ -82,14 +88,14 @@ def plan(
     """
     from recurseg.models import create_model
 
-    dataset = data if isinstance(data, Dataset) else open_dataset(data)
+    dataset = data if isinstance(data, Dataset) else open_dataset(data, as_=as_)
     facts = look_at(dataset.cases, dataset.class_names, minutes)
     design = _pyramid_lstm(facts) if model == "pyramid_lstm" else _convolutional(model, facts)
     create_model(model, in_channels=len(dataset.modalities), num_classes=len(dataset.class_names), **design.options)
     metric = "pixel_error:fraction@0.5" if facts.membranes else "dice"
     return Recipe(
         name=f"{model}/default",
-        data=str(dataset.root.resolve()),
+        data=None if isinstance(data, Dataset) else str(Path(data).resolve()),
         why=[*_reasons(facts), *design.why],
         model=ModelConfig(name=model, options=design.options),
         preprocessing=_preprocessing(facts),

@@ -160,6 +160,11 @@ class Recipe(_Config):
         """Updates in all stages."""
         return sum(stage.steps for stage in self.stages)
 
+    def scaled(self, factor: float) -> Recipe:
+        """The recipe with so many times the steps; stages keep their proportions."""
+        stages = [stage.model_copy(update={"steps": max(1, round(stage.steps * factor))}) for stage in self.stages]
+        return self.model_copy(update={"stages": stages})
+
     def digest(self) -> str:
         """SHA-256 of all that decides the training: not where the data lie, nor why."""
         content = self.model_dump(mode="json", exclude={"data", "why"})

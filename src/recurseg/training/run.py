@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,23 +91,72 @@ def train(
         ConfigError: Impossible options, an existing run folder.
         DataError: Data that cannot be trained on.
     """
-    console = console or Console(stderr=True)
-    folder = Path(out)
-    if resume:
-        given = {"--model": model, "a recipe": recipe, "--steps": steps, "--minutes": minutes, "--seed": seed}
-        _refuse_changes(given | {"--holdout": holdout, "--init": init, "--set": list(settings) or None})
-        start = _reopen(folder, data)
-    else:
-        start = _begin(folder, data, model, recipe, minutes, steps, seed, holdout, settings, as_, plugin)
+    asked = _Asked(
+        data=None if data is None else str(Path(data).resolve()),
+        model=model,
+        recipe=str(recipe.resolve()) if isinstance(recipe, Path) else recipe and recipe.digest(),
+        minutes=minutes,
+        steps=steps,
+        seed=seed,
+        holdout=holdout,
+        settings=list(settings) or None,
+        init=None if init is None else str(Path(init).resolve()),
+        plugin=plugin,
+        as_=as_,
+    )
+    console, folder = console or Console(stderr=True), Path(out)
+    start = _reopen(folder, asked) if resume else _begin(folder, asked, recipe)
     for line in (*start.dataset.notes, start.split.description, *start.recipe.why):
         console.print(f"[dim]·[/] {line}", highlight=False)
-    Trainer(start, folder, choose_device(device), console).run(minutes, init, resume)
+    Trainer(start, folder, choose_device(device), console).run(None if resume else minutes, init, resume)
     return Run(folder)
 
 
-def _begin(folder, data, model, recipe, minutes, steps, seed, holdout, settings, as_, plugin) -> Start:
+@dataclass(frozen=True)
+class _Asked:
+    """What the user asked for, kept in the run's manifest; None where nothing was said."""
+
+    data: str | None
+    model: str | None
+    recipe: str | None
+    minutes: float | None
+    steps: int | None
+    seed: int | None
+    holdout: str | None
+    settings: list[str] | None
+    init: str | None
+    plugin: str | None
+    as_: As | None
+
+
+def _begin(folder: Path, asked: _Asked, recipe: Recipe | Path | None) -> Start:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder}: exists already: choose another --out, or go on with --resume")
+    require_writable(folder)
+    if asked.minutes is not None and asked.steps is not None:
+        raise ConfigError("--minutes and --steps exclude each other: give one")
+    if (asked.minutes is not None and asked.minutes <= 0) or (asked.steps is not None and asked.steps <= 0):
+        raise ConfigError("--minutes and --steps must be greater than 0")
+    if asked.plugin is not None:
+        load_plugin(asked.plugin)
+    data, recipe = _data_and_recipe(asked, recipe)
+    dataset = open_dataset(data, as_=asked.as_)
+    require_trainable(dataset)
+    recipe = _settle(recipe or plan(dataset, model=asked.model or "pyramid_lstm", minutes=asked.minutes), asked)
+    recipe = recipe.model_copy(update={"data": str(data)})
+    facts = {
+        "data": str(data),
+        "as": asked.as_,
+        "holdout": asked.holdout,
+        "minutes": asked.minutes,
+        "asked": asdict(asked),
+    }
+    return Start(recipe, dataset, split_cases(dataset, asked.holdout, seed=recipe.seed), facts)
+
+
+def _data_and_recipe(asked: _Asked, recipe: Recipe | Path | None) -> tuple[Path, Recipe | None]:
+    """The data set's path and the recipe, where one is given: by itself or in the place of the data."""
+    data = asked.data
     if data is not None and is_recipe(Path(data)):
         if recipe is not None:
             raise ConfigError(f"{data} is a recipe and another one is given: give one of them")
@@ -115,46 +164,40 @@ def _begin(folder, data, model, recipe, minutes, steps, seed, holdout, settings,
     elif isinstance(recipe, Path):
         recipe = read_recipe(recipe)
     data = data or (recipe.data if recipe else None)
-    require_writable(folder)
     if data is None:
         raise ConfigError("no data set given: recurseg train DATA --out RUN")
-    if minutes is not None and steps is not None:
-        raise ConfigError("--minutes and --steps exclude each other: give one")
-    if (minutes is not None and minutes <= 0) or (steps is not None and steps <= 0):
-        raise ConfigError("--minutes and --steps must be greater than 0")
-    if plugin is not None:
-        load_plugin(plugin)
-    dataset = open_dataset(data, as_=as_)
-    require_trainable(dataset)
-    if recipe is None:
-        recipe = plan(dataset, model=model or "pyramid_lstm", minutes=minutes)
-        recipe.model.plugin = plugin
-    if model is not None and model != recipe.model.name:
-        raise ConfigError(f"--model {model} differs from the recipe's model {recipe.model.name}: give one of them")
-    if seed is not None:
-        recipe = recipe.model_copy(update={"seed": seed})
-    recipe = override(recipe, list(settings)) if settings else recipe
-    if steps is not None:
-        factor = steps / recipe.steps
-        stages = [s.model_copy(update={"steps": max(1, round(s.steps * factor))}) for s in recipe.stages]
-        recipe = recipe.model_copy(update={"stages": stages})
-    split = split_cases(dataset, holdout, seed=recipe.seed)
-    return Start(recipe, dataset, split, {"holdout": holdout, "as": as_, "minutes": minutes})
+    return Path(data), recipe
 
 
-def _reopen(folder: Path, data: Path | str | None) -> Start:
+def _settle(recipe: Recipe, asked: _Asked) -> Recipe:
+    """The recipe with the user's changes."""
+    if asked.model is not None and asked.model != recipe.model.name:
+        raise ConfigError(f"--model {asked.model} differs from the recipe's {recipe.model.name}: give one of them")
+    if asked.plugin is not None:
+        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"plugin": asked.plugin})})
+    if asked.seed is not None:
+        recipe = recipe.model_copy(update={"seed": asked.seed})
+    if asked.settings:
+        recipe = override(recipe, asked.settings)
+    if asked.steps is not None:
+        recipe = recipe.scaled(asked.steps / recipe.steps)
+    return recipe
+
+
+def _reopen(folder: Path, asked: _Asked) -> Start:
     if not (folder / "manifest.json").exists():
         raise ConfigError(f"{folder}: no run to resume: train without --resume")
-    facts = Run(folder).manifest
-    path = Path(facts["data"])
-    if data is not None and Path(data).resolve() != path:
-        raise ConfigError(f"{folder} was trained on {path}: resume it with that data set, or start a new run")
-    dataset = open_dataset(path, as_=facts["as"])
-    recipe = Run(folder).recipe
-    return Start(recipe, dataset, split_cases(dataset, facts["holdout"], seed=recipe.seed), facts)
-
-
-def _refuse_changes(given: dict[str, Any]) -> None:
-    changed = [option for option, value in given.items() if value is not None]
+    facts, recipe = Run(folder).manifest, Run(folder).recipe
+    then = facts["asked"] | {
+        "data": facts["data"],
+        "model": recipe.model.name,
+        "seed": recipe.seed,
+        "steps": recipe.steps,
+    }
+    then |= {key: value for key, value in facts["asked"].items() if value is not None and key != "data"}
+    changed = [key for key, value in asdict(asked).items() if value is not None and value != then[key]]
     if changed:
-        raise ConfigError(f"--resume goes on with the run's own recipe: leave out {', '.join(changed)}")
+        words = ", ".join(f"{key.rstrip('_')} {asdict(asked)[key]} (was {then[key]})" for key in changed)
+        raise ConfigError(f"{folder}: --resume goes on with the run as it was begun; leave out {words}")
+    dataset = open_dataset(facts["data"], as_=facts["as"])
+    return Start(recipe, dataset, split_cases(dataset, facts["holdout"], seed=recipe.seed), facts)

@@ -42,8 +42,7 @@ def fit_to_minutes(training: Training, minutes: float, measure_one: Callable[[],
         recipe = recipe.model_copy(update={"validation": validation})
     cost = sum(stage.steps * _seconds_an_update(training, stage) for stage in recipe.stages)
     factor = max(budget - per_pass, 0.2 * budget) / cost
-    stages = [stage.model_copy(update={"steps": max(1, round(stage.steps * factor))}) for stage in recipe.stages]
-    return recipe.model_copy(update={"stages": stages})
+    return recipe.scaled(factor)
 
 
 def _seconds_an_update(training: Training, stage: Stage) -> float:

@@ -126,7 +126,6 @@ class Trainer:
         write_recipe(self.recipe, self.folder / "recipe.yaml")
         self.facts |= {
             "schema_version": 1,
-            "data": str(self.dataset.root.resolve()),
             "dataset": self.dataset.manifest.name,
             "modalities": self.dataset.modalities,
             "class_names": self.dataset.class_names,
