@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recurseg.data.case import IGNORE, Volume
+from recurseg.data.case import IGNORE, Deferred, Volume
 from recurseg.data.grid import same_place
 from recurseg.errors import ConfigError, DataError
 from recurseg.evaluation.coding import classes_of, is_probability, settle_coding
@@ -99,6 +99,7 @@ def _align(
         truth = _restrict(truth, sections, reference.id)
 
     def onto(volume: Volume) -> Volume:
+        volume = _as_section(volume, truth)
         if len(volume.shape) == len(whole):
             volume = replace(volume, **shared)
         if sections is not None and volume.shape == whole:
@@ -111,6 +112,20 @@ def _align(
         replace(prediction, id=reference.id, volume=onto(prediction.volume), probability=probability),
         replace(reference, volume=truth),
     )
+
+
+def _as_section(volume: Volume, truth: Volume) -> Volume:
+    """A 2-D file as the stack of one section that it stands for: formats drop the axis of a single page."""
+    axis = truth.slice_axis
+    if axis is None or volume.shape != truth.shape[:axis] + truth.shape[axis + 1 :] or truth.shape[axis] != 1:
+        return volume
+    flat = volume.array
+
+    def read(index: Any) -> np.ndarray:
+        return np.expand_dims(flat[...], axis)[index]
+
+    array = Deferred(truth.shape, np.dtype(flat.dtype), read)
+    return replace(volume, array=array, spacing=truth.spacing, stack_axis=axis)
 
 
 def _restrict(volume: Volume, sections: str, id: str) -> Volume:
