@@ -1,4 +1,4 @@
-"""Gathers finished runs into one JSON of measured numbers and one plot of their validation curves.
+"""Gathers finished runs into one JSON of measured numbers and, for several, one plot of their validation curves.
 
     python examples/collect_results.py docs/results/em RUN [RUN ...]
 
@@ -82,8 +82,9 @@ def main(out: Path, folders: list[Path]) -> None:
     runs = [Run(folder) for folder in folders]
     rows = [row(run) for run in runs]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    write_json(out.with_suffix(".json"), {"commit": commit, "rows": rows})
-    plot(rows, runs[0].recipe.validation.metric, out.with_suffix(".svg"))
+    write_json(out.with_suffix(".json"), {"collected_at_commit": commit, "rows": rows})
+    if len(runs) > 1:
+        plot(rows, runs[0].recipe.validation.metric, out.with_suffix(".svg"))
     print(json.dumps([{key: line[key] for key in ("model", "steps", "summary")} for line in rows], indent=1))
 
 
