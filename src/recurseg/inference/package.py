@@ -41,11 +41,11 @@ class PackageSpec(BaseModel):
     plugin: str | None = None
     """Module that registers the model, where it is not built in; only imported when the user names it too."""
     in_channels: int = Field(ge=1)
-    """Channels of the image: one a modality."""
+    """Channels of the image: one a modality, and those that preprocessing adds."""
     num_classes: int = Field(ge=1, le=IGNORE)
     """Channels of the logits; 1 is a sigmoid logit of class 1."""
     modalities: list[str] = Field(min_length=1)
-    """Modalities in the order of the channels."""
+    """Modalities in their order."""
     class_names: list[str] = Field(min_length=2)
     """Names, index = class."""
     label_map: dict[int, int] = Field(default_factory=dict)
@@ -62,8 +62,9 @@ class PackageSpec(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> PackageSpec:
-        if len(self.modalities) != self.in_channels:
-            raise ValueError(f"{len(self.modalities)} modalities do not fill {self.in_channels} channels")
+        channels = len(self.preprocessing.channels(self.modalities))
+        if channels != self.in_channels:
+            raise ValueError(f"modalities {', '.join(self.modalities)} make {channels} channels, not {self.in_channels}")
         classes = max(self.num_classes, 2)
         if len(self.class_names) != classes:
             raise ValueError(f"{len(self.class_names)} class names for {classes} classes")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from recurseg.errors import ConfigError, did_you_mean
 
 
 class Preprocessing(BaseModel):
@@ -23,12 +26,28 @@ class Preprocessing(BaseModel):
     clip_percentiles: tuple[float, float] | None = None
     """Percentiles, such as (0.5, 99.5), to which each modality is clipped; over the voxels that are not 0 where
     `normalise` is foreground. null: no clipping."""
+    local_contrast: dict[str, Literal["add", "replace"]] = Field(default_factory=dict)
+    """Modalities whose sections are high-pass filtered and locally equalised (Stollenga et al. 2015): as a further
+    channel behind all modalities, or in the place of the original."""
     normalise: Literal["slice", "volume", "foreground", "none"] = "volume"
-    """z-score of each modality with mean and standard deviation of each slice, of the volume, or of the voxels that
+    """z-score of each channel with mean and standard deviation of each slice, of the volume, or of the voxels that
     are not 0 (which alone are changed); none: values as they are."""
     spacing: tuple[float | None, ...] | None = Field(default=None, min_length=2, max_length=3)
     """Millimetres per voxel to resample to, in the order of the network's axes (slice axis first); a null entry
     keeps that axis, null keeps all."""
+
+    def channels(self, modalities: Sequence[str]) -> list[tuple[str, bool]]:
+        """The network's channels in their order: modality, and whether it is the locally equalised one.
+
+        Raises:
+            ConfigError: If `local_contrast` names a modality that is not among them.
+        """
+        for name in self.local_contrast:
+            if name not in modalities:
+                near = did_you_mean(name, modalities)
+                raise ConfigError(f"preprocessing.local_contrast: no modality '{name}'{near}")
+        added = [(name, True) for name in modalities if self.local_contrast.get(name) == "add"]
+        return [(name, self.local_contrast.get(name) == "replace") for name in modalities] + added
 
     @field_validator("clip_percentiles")
     @classmethod

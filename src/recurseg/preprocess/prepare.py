@@ -12,6 +12,7 @@ from recurseg.errors import DataError, did_you_mean
 from recurseg.preprocess.config import Preprocessing
 from recurseg.preprocess.crop import Box, foreground_box, paste, whole_box
 from recurseg.preprocess.intensity import clip_to_percentiles, normalise
+from recurseg.preprocess.local_contrast import equalise_sections
 from recurseg.preprocess.orientation import Orientation, orientation_of
 from recurseg.preprocess.resample import resample_linear, resample_nearest, target_shape
 
@@ -64,7 +65,7 @@ def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | No
     Args:
         case: Its images must lie on one grid.
         config: What to do.
-        modalities: Names of the channels in their order; by default all that the case has.
+        modalities: Which of its images, in their order; by default all. `config.channels` says what comes of them.
 
     Returns:
         Image, label and the way back.
@@ -81,8 +82,9 @@ def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | No
 
     box = foreground_box(image) if config.crop_foreground else whole_box(image.shape[1:])
     image = image[(slice(None), *box)]
-    for channel in range(len(image)):
-        image[channel] = _intensity(image[channel], config)
+    by_name = dict(zip(modalities, image, strict=True))
+    channels = config.channels(modalities)
+    image = np.stack([_intensity(by_name[name], config, equalise=equalised) for name, equalised in channels])
 
     spacing = tuple(float(case.spacing[axis]) for axis in orientation.axes)
     shape = _resampled_shape(case, image.shape[1:], spacing, config)
@@ -183,11 +185,11 @@ def _read(case: Case, name: str, volume: Volume, config: Preprocessing) -> np.nd
     return image
 
 
-def _intensity(image: np.ndarray, config: Preprocessing) -> np.ndarray:
+def _intensity(image: np.ndarray, config: Preprocessing, *, equalise: bool) -> np.ndarray:
     if config.clip_percentiles is not None:
         foreground = config.normalise == "foreground"
         image = clip_to_percentiles(image, *config.clip_percentiles, foreground=foreground)
-    return normalise(image, config.normalise)
+    return normalise(equalise_sections(image) if equalise else image, config.normalise)
 
 
 def _resampled_shape(

@@ -82,12 +82,16 @@ class Trainer:
             training.checkpoints.load_weights(progress.best_step, model)
         self._finish(model, progress, time.time() - started)
 
+    @property
+    def _channels(self) -> int:
+        return len(self.recipe.preprocessing.channels(self.dataset.modalities))
+
     def _model(self, init: Path | str | None) -> nn.Module:
         config = self.recipe.model
         if config.plugin:
             load_plugin(config.plugin)
         torch.manual_seed(self.recipe.seed)
-        channels, classes = len(self.dataset.modalities), len(self.dataset.class_names)
+        channels, classes = self._channels, len(self.dataset.class_names)
         model = create_model(config.name, in_channels=channels, num_classes=classes, **config.options)
         if model.task != "segmentation":
             raise ConfigError(f"model {config.name} is for {model.task}: training does segmentation")
@@ -172,7 +176,7 @@ class Trainer:
             model=self.recipe.model.name,
             options=self.recipe.model.options,
             plugin=self.recipe.model.plugin,
-            in_channels=len(self.dataset.modalities),
+            in_channels=self._channels,
             num_classes=len(self.dataset.class_names),
             modalities=self.dataset.modalities,
             class_names=self.dataset.class_names,
