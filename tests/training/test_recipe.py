@@ -1,8 +1,19 @@
 import pytest
+import torch
 import yaml
 
 from recurseg.errors import ConfigError
-from recurseg.training.recipe import Recipe, override, parse_recipe, read_recipe, write_recipe
+from recurseg.models import create_model
+from recurseg.training.optimizers import learning_rate
+from recurseg.training.recipe import (
+    Recipe,
+    override,
+    parse_recipe,
+    published_recipe,
+    published_recipes,
+    read_recipe,
+    write_recipe,
+)
 
 CONTENT = {
     "model": {"name": "unet"},
@@ -63,3 +74,36 @@ def test_a_wrong_setting_is_one_clear_line(recipe, setting):
 def test_the_digest_changes_with_the_content(recipe):
     assert recipe.digest() == Recipe.model_validate(recipe.model_dump()).digest()
     assert recipe.digest() != override(recipe, ["seed=1"]).digest()
+
+
+def test_the_papers_recipes_are_known_by_name():
+    assert published_recipes() == ["pyramid_lstm/paper_em", "pyramid_lstm/paper_mrbrains"]
+    em, brains = (published_recipe(name) for name in published_recipes())
+    assert [(stage.steps, stage.window) for stage in em.stages] == [
+        (3000, (8, 64, 64)), (2000, (15, 128, 128)), (1000, (20, 256, 256)),
+    ]  # fmt: skip
+    assert [stage.window for stage in brains.stages] == [(8, 64, 64), (15, 128, 128), (25, 240, 240)]
+    assert brains.preprocessing.channels(["T1", "T1_IR", "FLAIR"])[3:] == [("T1", True), ("FLAIR", True)]
+
+
+def test_the_papers_brain_network_has_the_published_number_of_weights_but_two():
+    recipe = published_recipe("pyramid_lstm/paper_mrbrains")
+    with torch.device("meta"):
+        model = create_model(recipe.model.name, in_channels=5, num_classes=5, **recipe.model.options)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 10_751_549 - 2
+
+
+def test_the_papers_rate_halves_every_hundred_updates_towards_its_floor():
+    recipe = published_recipe("pyramid_lstm/paper_em")
+    for step in (0, 1, 100, 250, 2999):
+        rate = learning_rate(recipe.schedule, recipe.optimizer.lr, step, 3000)
+        assert rate == pytest.approx(1e-6 + 1e-2 * 0.5 ** (step / 100))
+
+
+def test_fewer_steps_halve_the_rate_earlier_in_proportion():
+    assert published_recipe("pyramid_lstm/paper_em").scaled(0.1).schedule.halve_every == 10
+
+
+def test_an_unknown_recipe_is_told_the_nearest_paper():
+    with pytest.raises(ConfigError, match="did you mean 'pyramid_lstm/paper_em'"):
+        published_recipe("pyramid_lstm/paper_me")

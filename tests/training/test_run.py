@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 import recurseg
 from recurseg.errors import ConfigError, DataError
+from recurseg.inference.package import load_package
 from recurseg.inference.predictor import load
 from recurseg.training.checkpoint import Checkpoints
 from recurseg.training.log import read_log
@@ -169,3 +170,18 @@ def test_nothing_to_resume_is_one_clear_line(tmp_path):
 def test_a_run_opens_from_its_folder(stacks, small, tmp_path):
     folder = train(stacks, out=tmp_path / "run", holdout="case3", settings=small).folder
     assert Run(folder).recipe.model.name == "pyramid_lstm"
+
+
+def test_a_papers_recipe_trains_by_name_through_its_three_stages(stacks, tmp_path):
+    settings = [
+        "model.options={widths: [2, 3], pixelwise: [4], kernel: 3}",
+        "stages=[{steps: 3, window: [2, 8, 8]}, {steps: 2, window: [3, 12, 12]}, {steps: 1, window: [5, 16, 16]}]",
+        "preprocessing.local_contrast={image: add}",
+    ]
+    run = train(stacks, recipe="pyramid_lstm/paper_mrbrains", out=tmp_path / "r", settings=settings, holdout="case0")
+    assert run.recipe.loss == "mean_squared_error"
+    assert run.manifest["steps"] == 6
+    rates = [event["lr"] for event in read_log(run.folder / "log.jsonl") if event["event"] == "step"]
+    begins = [rates[0], rates[3], rates[5]]
+    assert begins == pytest.approx([1e-2 + 1e-6] * 3)
+    assert load_package(run.package)[0].in_channels == 2

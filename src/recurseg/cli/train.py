@@ -15,7 +15,10 @@ def train(
         typer.Argument(help="Data set, or a recipe that names one.", show_default=False),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model, from 'recurseg models'; pyramid_lstm by default.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="Recipe (YAML), instead of one planned for the data.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Recipe instead of one planned: a YAML file, or a paper's, e.g. pyramid_lstm/paper_em."),
+    ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="Minutes of training; fixed as steps after a timed warm-up.")
     ] = None,

@@ -53,7 +53,7 @@ def _in_plane(config: SamplingConfig) -> list:
     if config.rotate or config.scale:
         affine = RandAffined(
             _BOTH,
-            prob=1.0,
+            prob=config.affine_probability,
             rotate_range=float(np.deg2rad(config.rotate)),
             scale_range=(config.scale, config.scale),
             mode=("bilinear", "nearest"),

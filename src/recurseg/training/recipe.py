@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +43,8 @@ class SamplingConfig(_Config):
     """Largest angle of rotation in the section plane, degrees."""
     scale: float = Field(default=0.0, ge=0, lt=1)
     """Largest relative change of size in the section plane."""
+    affine_probability: float = Field(default=1.0, ge=0, le=1)
+    """Fraction of windows that are turned by up to `rotate` and scaled by up to `scale`; the others stay as they are."""
     brightness: float = Field(default=0.0, ge=0)
     """Largest offset added to a window, in units of the normalised intensity."""
     contrast: float = Field(default=0.0, ge=0, lt=1)
@@ -73,7 +76,7 @@ class ScheduleConfig(_Config):
     warmup: int = Field(default=0, ge=0)
     """Steps over which it rises linearly."""
     halve_every: PositiveInt = 100
-    """Steps after which `halving` has halved it."""
+    """Steps after which `halving` has halved it; scaled together with the stages."""
     floor: float = Field(default=0.0, ge=0)
     """What it falls towards."""
 
@@ -161,9 +164,11 @@ class Recipe(_Config):
         return sum(stage.steps for stage in self.stages)
 
     def scaled(self, factor: float) -> Recipe:
-        """The recipe with so many times the steps; stages keep their proportions."""
+        """The recipe with so many times the steps; stages and halvings of the rate keep their proportions."""
         stages = [stage.model_copy(update={"steps": max(1, round(stage.steps * factor))}) for stage in self.stages]
-        return self.model_copy(update={"stages": stages})
+        halve_every = max(1, round(self.schedule.halve_every * factor))
+        schedule = self.schedule.model_copy(update={"halve_every": halve_every})
+        return self.model_copy(update={"stages": stages, "schedule": schedule})
 
     def digest(self) -> str:
         """SHA-256 of all that decides the training: not where the data lie, nor why."""
@@ -197,6 +202,22 @@ def read_recipe(path: Path) -> Recipe:
         return parse_recipe(yaml.safe_load(path.read_text()), str(path))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def published_recipes() -> list[str]:
+    """Names of the papers' recipes, such as "pyramid_lstm/paper_em"."""
+    root = files("recurseg.training") / "recipes"
+    return sorted(
+        f"{model.name}/{file.name.removesuffix('.yaml')}" for model in root.iterdir() for file in model.iterdir()
+    )
+
+
+def published_recipe(name: str) -> Recipe:
+    """One of the papers' recipes. Raises ConfigError for an unknown name, with the nearest known one."""
+    known = published_recipes()
+    if name not in known:
+        raise ConfigError(f"no recipe '{name}': neither a file nor a paper's{did_you_mean(name, known)}")
+    return parse_recipe(yaml.safe_load((files("recurseg.training") / "recipes" / f"{name}.yaml").read_text()), name)
 
 
 def is_recipe(path: Path) -> bool:

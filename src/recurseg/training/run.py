@@ -18,7 +18,7 @@ from recurseg.evaluation import Evaluation, read_evaluation
 from recurseg.inference.predictor import choose_device
 from recurseg.models import load_plugin
 from recurseg.training.plan import plan
-from recurseg.training.recipe import Recipe, is_recipe, override, read_recipe
+from recurseg.training.recipe import Recipe, is_recipe, override, published_recipe, read_recipe
 from recurseg.training.trainer import Start, Trainer
 
 
@@ -51,7 +51,7 @@ def train(
     data: Path | str | None = None,
     *,
     model: str | None = None,
-    recipe: Recipe | Path | None = None,
+    recipe: Recipe | Path | str | None = None,
     out: Path | str,
     steps: int | None = None,
     minutes: float | None = None,
@@ -70,7 +70,7 @@ def train(
     Args:
         data: Data set, or a recipe that names one; with `resume` it may be left out.
         model: Name of a model, whose default recipe is planned for the data; "pyramid_lstm" by default.
-        recipe: Instead of planning one.
+        recipe: Instead of planning one; also the path of a file, or the name of a paper's ("pyramid_lstm/paper_em").
         out: The run folder; must not exist, but for `resume`.
         steps: Number of updates, shared by the stages in proportion.
         minutes: Wall-clock minutes, turned into steps after a timed warm-up.
@@ -94,7 +94,7 @@ def train(
     asked = _Asked(
         data=None if data is None else str(Path(data).resolve()),
         model=model,
-        recipe=str(recipe.resolve()) if isinstance(recipe, Path) else recipe and recipe.digest(),
+        recipe=_recipe_asked(recipe),
         minutes=minutes,
         steps=steps,
         seed=seed,
@@ -129,7 +129,13 @@ class _Asked:
     as_: As | None
 
 
-def _begin(folder: Path, asked: _Asked, recipe: Recipe | Path | None) -> Start:
+def _recipe_asked(recipe: Recipe | Path | str | None) -> str | None:
+    if isinstance(recipe, Recipe):
+        return recipe.digest()
+    return str(Path(recipe).resolve()) if recipe is not None and Path(recipe).is_file() else recipe and str(recipe)
+
+
+def _begin(folder: Path, asked: _Asked, recipe: Recipe | Path | str | None) -> Start:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder}: exists already: choose another --out, or go on with --resume")
     require_writable(folder)
@@ -154,15 +160,15 @@ def _begin(folder: Path, asked: _Asked, recipe: Recipe | Path | None) -> Start:
     return Start(recipe, dataset, split_cases(dataset, asked.holdout, seed=recipe.seed), facts)
 
 
-def _data_and_recipe(asked: _Asked, recipe: Recipe | Path | None) -> tuple[Path, Recipe | None]:
+def _data_and_recipe(asked: _Asked, recipe: Recipe | Path | str | None) -> tuple[Path, Recipe | None]:
     """The data set's path and the recipe, where one is given: by itself or in the place of the data."""
     data = asked.data
     if data is not None and is_recipe(Path(data)):
         if recipe is not None:
             raise ConfigError(f"{data} is a recipe and another one is given: give one of them")
         recipe, data = read_recipe(Path(data)), None
-    elif isinstance(recipe, Path):
-        recipe = read_recipe(recipe)
+    elif isinstance(recipe, Path | str):
+        recipe = read_recipe(Path(recipe)) if Path(recipe).is_file() else published_recipe(str(recipe))
     data = data or (recipe.data if recipe else None)
     if data is None:
         raise ConfigError("no data set given: recurseg train DATA --out RUN")
