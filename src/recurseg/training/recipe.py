@@ -44,7 +44,7 @@ class SamplingConfig(_Config):
     scale: float = Field(default=0.0, ge=0, lt=1)
     """Largest relative change of size in the section plane."""
     affine_probability: float = Field(default=1.0, ge=0, le=1)
-    """Fraction of windows that are turned by up to `rotate` and scaled by up to `scale`; the others stay as they are."""
+    """Fraction of windows that are turned by up to `rotate` and scaled by up to `scale`; the others are left."""
     brightness: float = Field(default=0.0, ge=0)
     """Largest offset added to a window, in units of the normalised intensity."""
     contrast: float = Field(default=0.0, ge=0, lt=1)
