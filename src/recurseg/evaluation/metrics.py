@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from recurseg.errors import ConfigError, did_you_mean
-from recurseg.evaluation import overlap, partition, surface
+from recurseg.evaluation import overlap, partition, surface, thinning, warping
 
 EITHER_EMPTY_ZERO = "both empty: undefined; one empty: 0"
 EITHER_EMPTY_DIAGONAL = "both empty: undefined; one empty: the diagonal of the image in mm"
@@ -130,6 +130,31 @@ METRICS: dict[str, Metric] = {
             empty="no cell pair on either side: undefined; on one side: 1",
             source="ISBI-2012 EM challenge, foreground-restricted Rand error",
             measure=partition.pair_counts, score=partition.rand_error,
+        ),
+        Metric(
+            id="warping_error", unit="", range=(0, 1), better="lower", takes="membrane",
+            definition="min over thresholds of pixels that differ after warping / all pixels",
+            empty="no labelled pixel: undefined", source="Jain et al. 2010",
+            measure=warping.warped_counts, score=warping.warping_error,
+        ),
+        Metric(
+            id="warping_error:splits_mergers", unit="", range=(0, 1), better="lower", takes="membrane",
+            definition="min over thresholds of pixels that merge or split cells after warping / all pixels",
+            empty="no labelled pixel: undefined",
+            source="ISBI-2012 EM challenge, minimum splits and mergers warping error",
+            measure=warping.warped_counts, score=warping.error_splits_mergers,
+        ),
+        Metric(
+            id="v_rand:thinned", unit="", range=(0, 1), better="higher", takes="membrane",
+            definition="max over thresholds of 2·Σ p_ij² / (Σ s_j² + Σ t_i²), predicted membrane thinned",
+            empty="no cell in the reference: undefined", source="Arganda-Carreras et al. 2015",
+            measure=thinning.agreement, score=thinning.v_rand,
+        ),
+        Metric(
+            id="v_info:thinned", unit="", range=(0, 1), better="higher", takes="membrane",
+            definition="max over thresholds of 2·I(S; T) / (H(S) + H(T)), predicted membrane thinned",
+            empty="no cell in the reference: undefined", source="Arganda-Carreras et al. 2015",
+            measure=thinning.agreement, score=thinning.v_info,
         ),
     )
 }  # fmt: skip

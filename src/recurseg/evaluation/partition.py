@@ -7,7 +7,7 @@ thresholds 0.1, 0.2, ... 1.0 on membrane.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +37,24 @@ class Pairs(NamedTuple):
     reference: np.ndarray
 
 
+class Section(NamedTuple):
+    """One 2-D section: which cells the prediction has at a threshold, and what the reference says.
+
+    Attributes:
+        levels: How many of THRESHOLDS each pixel's membrane probability reaches, 0 to 10.
+        cell: Pixels that the reference calls cell.
+        counted: Pixels that have a label.
+    """
+
+    levels: np.ndarray
+    cell: np.ndarray
+    counted: np.ndarray
+
+    def predicted_cell(self, threshold: int) -> np.ndarray:
+        """Pixels below the threshold with this number, counted from 1; unlabelled pixels are no cell."""
+        return (self.levels < threshold) & self.counted
+
+
 def membrane_class(names: Sequence[str]) -> int | None:
     """The foreground class that is called membrane, None where there is none."""
     return next((c for c, name in enumerate(names) if "membrane" in name.lower() and c > 0), None)
@@ -50,6 +68,30 @@ def _levels(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
     if prediction.size and not (prediction.min() >= -1e-4 and prediction.max() <= 1 + 1e-4):
         raise DataError("membrane probabilities lie outside 0..1: pass probabilities, not logits")
     return np.searchsorted(THRESHOLDS, prediction.astype(np.float32), side="right").astype(np.uint8)
+
+
+def thresholds_of(prediction: np.ndarray) -> range:
+    """Numbers, from 1, of the thresholds worth trying: all for probabilities, one for masks."""
+    return range(1 if prediction.dtype.kind == "f" else len(THRESHOLDS), len(THRESHOLDS) + 1)
+
+
+def sections(prediction: np.ndarray, reference: np.ndarray) -> Iterator[Section]:
+    """Takes a prediction and its reference apart, section by section.
+
+    Args:
+        prediction: Probability of membrane in 0..1 (float), or a membrane mask; (H, W) or (sections, H, W).
+        reference: Membrane mask, bool or 0/1; 255 is ignored.
+
+    Raises:
+        DataError: Shapes differ, not two or three axes, or values that are neither.
+    """
+    levels = _levels(prediction, reference)
+    if levels.ndim not in (2, 3):
+        raise DataError(f"metrics of cells work on (H, W) or (sections, H, W), not on shape {levels.shape}")
+    membrane = as_mask(reference, "reference")
+    cell = ~membrane if reference.dtype == bool else reference == 0
+    parts = (array.reshape(-1, *array.shape[-2:]) for array in (levels, cell, cell | membrane))
+    yield from map(Section, *parts)
 
 
 def pixel_counts(prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float] | None = None) -> Pixels:
@@ -128,18 +170,12 @@ def pair_counts(prediction: np.ndarray, reference: np.ndarray, spacing: Sequence
     """
     from scipy.ndimage import label
 
-    levels = _levels(prediction, reference)
-    thresholds = range(1, len(THRESHOLDS) + 1) if prediction.dtype.kind == "f" else [len(THRESHOLDS)]
-    if levels.ndim not in (2, 3):
-        raise DataError(f"rand_error works on (H, W) or (sections, H, W), not on shape {levels.shape}")
-    membrane = as_mask(reference, "reference")
-    cell = ~membrane if reference.dtype == bool else reference == 0
+    thresholds = thresholds_of(prediction)
     totals = np.zeros((len(thresholds), 3))
-    sections = zip(levels.reshape(-1, *levels.shape[-2:]), cell.reshape(-1, *cell.shape[-2:]), strict=True)
-    for section, true_cell in sections:
-        true_cells, _ = label(true_cell)  # type: ignore[misc]
-        for row, reached in enumerate(thresholds):
-            totals[row] += _section_pairs(section < reached, true_cells)
+    for section in sections(prediction, reference):
+        true_cells, _ = label(section.cell)  # type: ignore[misc]
+        for row, threshold in enumerate(thresholds):
+            totals[row] += _section_pairs(section.levels < threshold, true_cells)
     return Pairs(*totals.T)
 
 
