@@ -11,6 +11,7 @@ from recurseg.models import create_model, model_names
 
 SMALL = {
     "pyramid_lstm": {"widths": (4,), "pixelwise": (), "kernel": 3},
+    "md_lstm": {"widths": (4,), "pixelwise": (), "spatial_dims": 2},
     "unet": {"widths": (8, 12, 16)},
     "light_unet": {"widths": (4, 8, 16)},
     "unet3d": {"widths": (8, 12, 16), "groups": 4},

@@ -3,7 +3,6 @@ import torch
 
 from recurseg.errors import ConfigError
 from recurseg.models import create_model
-from recurseg.models.pyramid_lstm import _fold, _unfold
 
 SMALL = {"widths": (2, 3), "pixelwise": (4,), "kernel": 3}
 
@@ -43,12 +42,6 @@ def test_every_voxel_sees_every_other_through_one_layer_of_wide_enough_pyramids(
     image = torch.randn(1, 1, *(5,) * dims, dtype=torch.float64, requires_grad=True)
     model(image)[(0, 0, *(2,) * dims)].backward()
     assert (image.grad != 0).all()
-
-
-def test_dimensions_of_a_block_fold_and_unfold():
-    x = torch.arange(2 * 3 * 4 * 6 * 2.0).view(2, 3, 4, 6, 2)
-    assert _fold(x, (2, 3, 1)).shape == (2, 18, 2, 2, 2)
-    torch.testing.assert_close(_unfold(_fold(x, (2, 3, 1)), (2, 3, 1)), x)
 
 
 def test_a_block_leaves_the_size_as_it_is():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BUILT_IN = {
     "pyramid_lstm": "recurseg.models.pyramid_lstm",
+    "md_lstm": "recurseg.models.md_lstm",
     "unet": "recurseg.models.unet",
     "light_unet": "recurseg.models.light_unet",
     "unet3d": "recurseg.models.unet3d",
