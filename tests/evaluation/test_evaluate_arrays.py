@@ -48,6 +48,7 @@ def test_membrane_metrics_come_where_a_class_is_called_membrane_or_when_asked():
     asked = {r.metric for r in evaluate({"a": wall}, {"a": wall}, metrics=["rand_error"]).rows}
     assert named - default == {
         "pixel_error:fraction@0.5", "pixel_error:best_f", "pixel_error:best_f_cell", "rand_error",
+        "warping_error", "warping_error:splits_mergers", "v_rand:thinned", "v_info:thinned",
     }  # fmt: skip
     assert asked == {"rand_error"}
 
@@ -191,3 +192,23 @@ def test_nothing_is_worse_than_nan_in_disguise():
     found = evaluate({"a": 0 * TISSUE}, {"a": 0 * TISSUE}, metrics=["dice"])
     assert math.isnan(found.value("dice"))
     assert found.as_dict()["summary"][0]["mean"] is None
+
+
+def test_a_class_that_is_not_evaluated_counts_nowhere_worked_by_hand():
+    #                    GM GM GM WM WM  stem stem
+    reference = np.array([[1, 1, 1, 2, 2, 3, 3, 0]])
+    prediction = np.array([[1, 1, 3, 2, 1, 1, 3, 3]])
+    found = evaluate({"a": prediction}, {"a": reference}, not_evaluated=[3], spacing=(1, 1))
+    assert {row.class_name for row in found.rows} == {"class 1", "class 2"}
+    # GM: two found, one called stem and so missed, one invented in WM; what stands in the stem does not count
+    assert found.value("dice", class_name="class 1") == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
+    assert found.value("avd_percent", class_name="class 1") == 0
+    assert found.value("dice", class_name="class 2") == pytest.approx(2 * 1 / (2 * 1 + 1))
+    assert found.value("dice") == pytest.approx((2 / 3 + 2 / 3) / 2)
+    assert any("class 3 is not evaluated" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("wrong", [0, 3, -1])
+def test_only_a_foreground_class_can_be_left_out(wrong):
+    with pytest.raises(ConfigError, match="foreground classes are 1 class 1, 2 class 2"):
+        evaluate({"a": TISSUE}, {"a": TISSUE}, not_evaluated=[wrong])

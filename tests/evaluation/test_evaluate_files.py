@@ -152,6 +152,18 @@ def test_saved_probabilities_of_sections_of_a_png_stack_are_used(tmp_path):
         assert evaluate(out, reference, sections=sections).value("pixel_error:best_f") == 0
 
 
+def test_a_data_set_says_which_class_is_not_evaluated(tmp_path, dataset):
+    (dataset / "dataset.yaml").write_text(
+        "name: brains\nmodalities: [T1]\nclasses: {0: background, 1: GM, 2: stem}\nnot_evaluated: [2]\n"
+        "cases: [{id: p0, images: {T1: images/p0.nii.gz}, label: labels/p0.nii.gz}]\n"
+    )
+    called_stem = np.where(labels(0) == 2, 1, labels(0)).astype(np.uint8)  # GM all over the stem
+    nifti(tmp_path / "out" / "p0.nii.gz", called_stem)
+    found = evaluate(tmp_path / "out", dataset, metrics=["dice"])
+    assert [(row.class_name, row.value) for row in found.rows] == [("GM", 1.0)]
+    assert found.as_dict()["notes"] == ["stem is not evaluated: voxels with this reference count nowhere"]
+
+
 def test_an_index_that_names_a_missing_file_or_is_broken_is_one_line(tmp_path, dataset):
     out = tmp_path / "out"
     out.mkdir()

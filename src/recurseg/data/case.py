@@ -117,6 +117,7 @@ class Case:
         patient: Cases of one patient never stand on both sides of a split.
         label_map: File value → class; values that are missing are an error. Empty: values are classes.
         notes: What was decided while reading.
+        not_evaluated: Classes that are learned but not measured; metrics count no voxel whose label is one of them.
     """
 
     id: str
@@ -125,6 +126,7 @@ class Case:
     patient: str = ""
     label_map: Mapping[int, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    not_evaluated: tuple[int, ...] = ()
 
     @property
     def reference(self) -> Volume:

@@ -183,7 +183,15 @@ def open_case(manifest: DatasetManifest, entry: CaseEntry, root: Path, *, max_by
     label = None if entry.label is None else _open(entry.label, root, manifest.spacing, max_bytes)
     volumes = [*images.values(), *([label] if label else [])]
     notes = tuple(dict.fromkeys(note for volume in volumes for note in volume.notes))
-    return Case(entry.id, images, label, entry.patient or entry.id, dict(manifest.label_map), notes)
+    return Case(
+        entry.id,
+        images,
+        label,
+        entry.patient or entry.id,
+        dict(manifest.label_map),
+        notes,
+        not_evaluated=tuple(manifest.not_evaluated),
+    )
 
 
 def require_labels(dataset: Dataset) -> None:

@@ -67,6 +67,8 @@ class DatasetManifest(BaseModel):
     """Class → name, counted from 0 (background). Empty: found in the label files."""
     label_map: dict[int, int] = {}
     """Value in the label file → class (255: ignored). Empty: values are classes."""
+    not_evaluated: list[int] = []
+    """Classes that are learned but not measured: where the reference has one, no metric counts the voxel."""
     spacing: tuple[float, ...] | None = None
     """Millimetres per voxel in the order of the file's axes, instead of what the files say."""
     max_case_bytes: int | None = Field(default=None, gt=0)
@@ -94,6 +96,11 @@ class DatasetManifest(BaseModel):
         for value, target in self.label_map.items():
             if self.classes and target not in self.classes and target != IGNORE:
                 raise ValueError(f"label_map sends {value} to class {target}, which classes does not have")
+        for left_out in self.not_evaluated:
+            if left_out == 0 or (self.classes and left_out not in self.classes):
+                raise ValueError(f"not_evaluated names class {left_out}, which is not a foreground class")
+        if self.classes and set(self.classes) <= {0, *self.not_evaluated}:
+            raise ValueError("not_evaluated leaves no class to measure")
         ids = {case.id for case in self.cases}
         for split, members in self.splits.items():
             for member in members:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ def evaluate(
     spacing: Sequence[float] | None = None,
     class_names: Sequence[str] | None = None,
     sections: str | None = None,
+    not_evaluated: Sequence[int] = (),
 ) -> Evaluation:
     """Compares predicted with reference label maps, case by case and class by class.
 
@@ -45,13 +46,15 @@ def evaluate(
         class_names: Names by class, 0 first, instead of what the data set says.
         sections: "16-19" compares these sections of a stack (both ends counted, from 0); a prediction that
             has only these is taken as it is.
+        not_evaluated: Classes without rows, beside those that the data set says. A voxel whose reference is one of
+            them counts nowhere; elsewhere a prediction of one is a miss of what is there.
 
     Returns:
         One row a case, class and metric, with their summary. Class 0 (background) has no rows.
 
     Raises:
         DataError: A file cannot be read, grids differ, a case has no partner (named), a label value is unknown.
-        ConfigError: An unknown metric, a wrong spacing or section range.
+        ConfigError: An unknown metric or class, a wrong spacing or section range.
     """
     chosen = choose(metrics) if metrics is not None else None
     if spacing is not None and not all(0 < s < float("inf") for s in spacing):
@@ -64,6 +67,8 @@ def evaluate(
         aligned, list(class_names or expected.class_names or predicted.class_names)
     )
     notes += decided
+    unmeasured = {*not_evaluated, *(c for _, r in aligned if r.case for c in r.case.not_evaluated)}
+    notes += _notes_of(unmeasured, names)
     membrane = membrane_class(names)
     in_mm = all(r.volume.spacing_known for _, r in aligned)
     if chosen is None:
@@ -74,8 +79,16 @@ def evaluate(
             chosen = [m for m in chosen if not m.needs_mm]
     elif not in_mm and (needing := [m.id for m in chosen if m.needs_mm]):
         raise ConfigError(f"{', '.join(needing)} need a spacing and the files carry none: pass --spacing")
-    rows = [row for p, r in aligned for row in _score(p, r, chosen, names, membrane or 1)]
+    rows = [row for p, r in aligned for row in _score(p, r, chosen, names, membrane or 1, unmeasured)]
     return Evaluation(rows, notes)
+
+
+def _notes_of(unmeasured: Collection[int], names: Sequence[str]) -> list[str]:
+    for c in sorted(unmeasured):
+        if not 0 < c < len(names):
+            known = ", ".join(f"{k} {name}" for k, name in enumerate(names) if k)
+            raise ConfigError(f"class {c} cannot be left out of the evaluation: foreground classes are {known}")
+    return [f"{names[c]} is not evaluated: voxels with this reference count nowhere" for c in sorted(unmeasured)]
 
 
 def _align(
@@ -155,11 +168,17 @@ def _check_grid(volume: Volume, truth: Volume, id: str) -> None:
 
 
 def _score(
-    prediction: Labelled, reference: Labelled, chosen: Sequence[Metric], names: Sequence[str], membrane: int
+    prediction: Labelled,
+    reference: Labelled,
+    chosen: Sequence[Metric],
+    names: Sequence[str],
+    membrane: int,
+    unmeasured: Collection[int],
 ) -> list[Row]:
     """All rows of one case."""
     spacing = reference.volume.spacing
     found, expected = classes_of(prediction), classes_of(reference)
+    expected[np.isin(expected, list(unmeasured))] = IGNORE
     found[expected == IGNORE] = IGNORE
     highest = int(max(found[found != IGNORE].max(initial=0), expected[expected != IGNORE].max(initial=0)))
     if highest >= len(names):
@@ -171,10 +190,10 @@ def _score(
     kinds = {metric.takes for metric in chosen}
     values: dict[tuple[str, int], float] = {}
     if "class" in kinds:
-        for c in range(1, len(names)):
+        for c in sorted(set(range(1, len(names))) - set(unmeasured)):
             masks = found == c, expected == c
             values |= {(id, c): v for id, v in _values(chosen, "class", *masks, spacing).items()}
-    if "membrane" in kinds:
+    if "membrane" in kinds and membrane not in unmeasured:
         axis = reference.volume.slice_axis or 0
         probability = _membrane_probability(prediction, found, membrane)
         truth = np.where(expected == IGNORE, IGNORE, expected == membrane).astype(np.uint8)

@@ -60,5 +60,6 @@ class Validator:
             metrics=[metric],
             spacing=held.case.spacing,
             class_names=self.class_names,
+            not_evaluated=held.case.not_evaluated,
         )
         return result.value(metric)
