@@ -83,3 +83,24 @@ def test_compare_prints_a_table_and_writes_json(folders):
     )  # fmt: skip
     assert "7/0/0" in result.output
     assert json.loads((folders / "c.json").read_text())["comparison"]
+
+
+def test_compare_of_three_or_with_ranks_prints_the_ranking(folders):
+    for name in ("good", "bad"):
+        run("evaluate", folders / name, folders / "labels", "--out", folders / f"{name}.json")
+    run("evaluate", folders / "labels", folders / "labels", "--out", folders / "right")
+    three = [folders / "bad.json", folders / "good.json", folders / "right"]
+    document = json.loads(run("compare", *three, "--metrics", "dice", "--json").stdout)
+    assert [(place["run"], place["rank_sum"]) for place in document["ranking"]] == [
+        ("right", 1),
+        ("good", 2),
+        ("bad", 3),
+    ]
+    result = run("compare", *three[:2], "--ranks", "--out", folders / "ranks.json")
+    assert "rank sum" in result.output
+    assert json.loads((folders / "ranks.json").read_text())["ranking"][0]["run"] == "good"
+
+
+def test_one_method_given_twice_is_refused(folders):
+    with pytest.raises(ConfigError, match="twice"):
+        run("compare", folders / "x.json", folders / "x.json", "--ranks")

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from recurseg.evaluation.comparison import compare as compare
     from recurseg.evaluation.metrics import METRICS as METRICS
     from recurseg.evaluation.metrics import Metric as Metric
+    from recurseg.evaluation.ranking import Ranking as Ranking
+    from recurseg.evaluation.ranking import rank_sum as rank_sum
     from recurseg.evaluation.result import Evaluation as Evaluation
     from recurseg.evaluation.result import read_evaluation as read_evaluation
     from recurseg.evaluation.scoring import evaluate as evaluate
@@ -19,12 +21,24 @@ _HOME = {
     "Evaluation": "result",
     "METRICS": "metrics",
     "Metric": "metrics",
+    "Ranking": "ranking",
     "compare": "comparison",
     "evaluate": "scoring",
+    "rank_sum": "ranking",
     "read_evaluation": "result",
 }
 
-__all__ = ["METRICS", "Comparison", "Evaluation", "Metric", "compare", "evaluate", "read_evaluation"]
+__all__ = [
+    "METRICS",
+    "Comparison",
+    "Evaluation",
+    "Metric",
+    "Ranking",
+    "compare",
+    "evaluate",
+    "rank_sum",
+    "read_evaluation",
+]
 
 
 def __getattr__(name: str) -> Any:
