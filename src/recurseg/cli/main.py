@@ -19,6 +19,7 @@ from recurseg.cli.terminal import quiet_libraries, terminate_like_interrupt
 PANELS = {
     "Look around": ("demo", "models", "phantom"),
     "From data to results": ("check", "plan", "train", "predict", "evaluate", "compare"),
+    "Papers, insight, speed": ("bench",),
 }
 """Heading in the help → commands; each is the function of the same name in `recurseg.cli.<name>`."""
 

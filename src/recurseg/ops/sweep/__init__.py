@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -42,3 +44,12 @@ def pyramid_sweep(
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
     op = reference if traced else fast
     return op.pyramid_sweep(x, weight_x, weight_h, bias_x, bias_h, state)
+
+
+def sequential_steps(spatial: Sequence[int]) -> int:
+    """Returns how many steps of one layer wait for each other: the planes of the longest axis.
+
+    Args:
+        spatial: Size of the image. Directions wait for none of one another.
+    """
+    return max(spatial)

@@ -1,0 +1,109 @@
+"""Every benchmark by its id, and what one finds."""
+
+from __future__ import annotations
+
+import importlib
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from recurseg.errors import ConfigError, did_you_mean
+
+MODULES = ("recurseg.bench.recurrences", "recurseg.bench.bound")
+"""Modules that register benchmarks, in the order in which these are run."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a benchmark measured.
+
+    Attributes:
+        samples: The value, once a round; a single one where nothing varies.
+        curve: (voxels, seconds) where the value is a growth.
+    """
+
+    samples: Sequence[float]
+    curve: Sequence[tuple[int, float]] = ()
+
+
+Measure = TypeVar("Measure", bound=Callable[[], Measurement])
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One thing to measure.
+
+    Attributes:
+        id: What `recurseg bench` calls it.
+        unit: Of its value, such as "ratio" or "steps".
+        what: What is measured, at which size, in one line.
+        measure: Measures it; under 20 s on two quiet cores.
+    """
+
+    id: str
+    unit: str
+    what: str
+    measure: Callable[[], Measurement]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A benchmark and what it measured."""
+
+    benchmark: Benchmark
+    measurement: Measurement
+
+    @property
+    def value(self) -> float:
+        """The median of the samples."""
+        return statistics.median(self.measurement.samples)
+
+    @property
+    def spread(self) -> float:
+        """Half the range between the quartiles of the samples; 0 of a single one."""
+        samples = self.measurement.samples
+        if len(samples) < 2:
+            return 0.0
+        lower, _, upper = statistics.quantiles(samples, n=4, method="inclusive")
+        return (upper - lower) / 2
+
+    def as_dict(self) -> dict[str, Any]:
+        """Value, spread and unit, as `recurseg bench --json` prints them."""
+        return {"value": self.value, "spread": self.spread, "unit": self.benchmark.unit}
+
+
+_benchmarks: dict[str, Benchmark] = {}
+
+
+def benchmark(id: str, *, unit: str, what: str) -> Callable[[Measure], Measure]:
+    """Makes a function that measures something a benchmark.
+
+    Args:
+        id: Unique; lower case with underscores.
+        unit: Of the samples that it returns.
+        what: What is measured, at which size, in one line.
+
+    Returns:
+        A decorator that returns what it decorates, a function without arguments.
+    """
+
+    def decorate(measure: Measure) -> Measure:
+        _benchmarks[id] = Benchmark(id, unit, what, measure)
+        return measure
+
+    return decorate
+
+
+def benchmarks(ids: Sequence[str] = ()) -> list[Benchmark]:
+    """Returns the benchmarks of these ids, or all.
+
+    Raises:
+        ConfigError: If an id is unknown.
+    """
+    for module in MODULES:
+        importlib.import_module(module)
+    for id in ids:
+        if id not in _benchmarks:
+            raise ConfigError(f"unknown benchmark '{id}'{did_you_mean(id, _benchmarks)}")
+    return [_benchmarks[id] for id in dict.fromkeys(ids or _benchmarks)]

@@ -1,0 +1,68 @@
+"""`recurseg bench`: how fast the networks are on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from recurseg.bench import Result
+
+
+def bench(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="What to measure, by id. Default: all.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for bench.json and growth.svg.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Measure speed against the arithmetic bound and against peers, and how time grows with size."""
+    from recurseg.bench import run_benchmarks
+
+    with _progress() as progress:
+        results = run_benchmarks(ids or (), out=out, progress=progress)
+    if json_:
+        typer.echo(json.dumps({result.benchmark.id: result.as_dict() for result in results}))
+        return
+
+    from rich.console import Console
+
+    Console().print(_table(results))
+    if out is not None:
+        typer.echo(f"written to {out}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
+    """A bar with the benchmark at work, gone when done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=1) as bar:
+        task = bar.add_task("measuring", total=None)
+        yield lambda done, total, id: bar.update(task, completed=done, total=total, description=id)
+
+
+def _table(results: list[Result]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", caption="median ± half the range between the quartiles")
+    table.add_column("id", no_wrap=True)
+    for heading in ("value", "±"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    table.add_column("what")
+    for result in results:
+        spread = f"{result.spread:.2g}" if result.spread else ""
+        table.add_row(
+            result.benchmark.id, f"{result.value:.4g}", spread, result.benchmark.unit, result.benchmark.what
+        )
+    return table
