@@ -74,3 +74,22 @@ class PyramidSweep(nn.Module):
         """Returns the summed hidden states and each direction's final `(h, c)`."""
         x = self.dropout(x)
         return pyramid_sweep(x, self.weight_x, self.weight_h, self.bias_x, self.bias_h, state)
+
+    def hidden(self, x: Float[Tensor, "b c *spatial"], direction: int) -> Float[Tensor, "b o *spatial"]:
+        """Returns the hidden states of one direction alone; those of all directions sum to the layer's output.
+
+        Args:
+            x: The layer's input.
+            direction: `2·axis` scans the axis forward, `2·axis + 1` backward.
+        """
+        axis, backward = divmod(direction, 2)
+        turned = x.movedim(2 + axis, 2)
+        only = slice(direction, direction + 1)
+        hidden, _ = pyramid_sweep(
+            self.dropout(turned.flip(2) if backward else turned),
+            self.weight_x[only],
+            self.weight_h[only],
+            self.bias_x[only],
+            None if self.bias_h is None else self.bias_h[only],
+        )
+        return (hidden.flip(2) if backward else hidden).movedim(2, 2 + axis)

@@ -1,8 +1,12 @@
-"""The report of a run: one HTML file with curves, numbers and pictures that needs no network."""
+"""Pages that open from disk without network: the report of a run, and the explanation of an answer."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recurseg.explain import Explanation
 
 
 def write_report(run: Path | str) -> Path:
@@ -12,4 +16,11 @@ def write_report(run: Path | str) -> Path:
     return write(Path(run))
 
 
-__all__ = ["write_report"]
+def explain(run: Path | str, case: Path | str, *, out: Path | str, **options: Any) -> Explanation:
+    """Writes `OUT/explain.html`; see `recurseg.report.explanation.explain`."""
+    from recurseg.report.explanation import explain as write
+
+    return write(run, case, out=out, **options)
+
+
+__all__ = ["explain", "write_report"]

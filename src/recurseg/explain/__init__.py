@@ -1,0 +1,8 @@
+"""What the recurrence did: where an answer came from, as numbers and as pictures that a report draws."""
+
+from recurseg.explain.case import explain_case, open_case
+from recurseg.explain.pictures import Explanation, Part, Picture, Table
+from recurseg.explain.registry import register_explainer
+from recurseg.explain.scene import Scene
+
+__all__ = ["Explanation", "Part", "Picture", "Scene", "Table", "explain_case", "open_case", "register_explainer"]

@@ -1,0 +1,106 @@
+"""The explanation of one case: voxel, gradient, and whatever the model's own explainer shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from recurseg.data.case import Case
+from recurseg.errors import ConfigError
+from recurseg.explain.gradient import gradient_numbers, gradient_parts, input_gradient
+from recurseg.explain.pictures import Explanation
+from recurseg.explain.registry import Inside, explainer_of
+from recurseg.explain.scene import make_scene
+from recurseg.inference.inputs import collect
+from recurseg.inference.predictor import Segmenter
+
+
+def open_case(path: Path | str, modalities: Sequence[str]) -> Case:
+    """Opens the one case at a path: an image file, a folder of sections, or the folder of one case.
+
+    Raises:
+        ConfigError: There are several.
+        DataError: There is none that the model can take.
+    """
+    found = collect([Path(path)], modalities)
+    if found.failed and not found.cases:
+        raise next(iter(found.failed.values()))
+    if len(found.cases) > 1:
+        example = found.cases[0].reference.path
+        raise ConfigError(f"{path}: holds {len(found.cases)} cases: explain one, such as {example}")
+    return found.cases[0]
+
+
+def explain_case(
+    segmenter: Segmenter,
+    case: Case,
+    *,
+    voxel: Sequence[int] | None = None,
+    class_name: str | None = None,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> Explanation:
+    """Explains what a model says of one voxel.
+
+    Every model shows the gradient of the voxel's logit with respect to the image; a model with an explainer of its
+    own shows what is inside.
+
+    Args:
+        segmenter: From `recurseg.load`; its window bounds what is looked at, and so memory.
+        case: With the modalities that the model takes.
+        voxel: Index into the file's array, in its axis order, counted from 0; by default the middle of the largest
+            foreground component of the prediction in the central section.
+        class_name: Whose logit is explained; by default the class that the model gives the voxel.
+        progress: Called with the fraction done, in (0, 1].
+
+    Returns:
+        Pictures, tables and numbers.
+
+    Raises:
+        ConfigError: The voxel lies outside the volume, or the class is unknown.
+        DataError: A modality is missing or has NaN voxels.
+    """
+    found, first = (0.15 if voxel is None else 0.03), 0.1
+    scene, notes = make_scene(
+        segmenter, case, voxel=voxel, class_name=class_name, progress=lambda fraction: progress(found * fraction)
+    )
+    gradient = input_gradient(scene)
+    progress(found + first)
+    explainer = explainer_of(segmenter.spec.model)
+    inside = (
+        Inside([])
+        if explainer is None
+        else explainer(scene, lambda fraction: progress(found + first + (1 - found - first) * fraction))
+    )
+    progress(1.0)
+    if explainer is None:
+        notes.append(f"'{segmenter.spec.model}' has no explainer of its own: the gradient is what any model shows.")
+    if not gradient.magnitude.any():
+        notes.append("The gradient is 0 everywhere: the logit does not depend on the image.")
+    name = scene.class_names[scene.target]
+    place = ", ".join(str(index) for index in scene.stored)
+    return Explanation(
+        model=segmenter.spec.model,
+        case=case.id,
+        facts=[
+            ("voxel", place),
+            ("class", name),
+            ("probability", f"{gradient.probability:.3f}"),
+            ("logit", f"{gradient.logit:.2f}"),
+            ("window", " × ".join(str(size) for size in scene.image.shape[2:])),
+        ],
+        parts=[*gradient_parts(scene, gradient), *inside.parts],
+        numbers={
+            "schema_version": 1,
+            "model": segmenter.spec.model,
+            "case": case.id,
+            "voxel": list(scene.stored),
+            "class": name,
+            "logit": gradient.logit,
+            "probability": gradient.probability,
+            "window": {"shape": list(scene.image.shape[2:]), "voxel": list(scene.voxel)},
+            **gradient_numbers(scene, gradient),
+            **inside.numbers,
+            "notes": notes,
+        },
+        notes=notes,
+    )

@@ -1,0 +1,48 @@
+"""One voxel on two grids: the file's, in stored axis order, and the prepared one that the network reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from recurseg.errors import ConfigError
+from recurseg.preprocess.prepare import Geometry
+
+
+def prepared_voxel(stored: Sequence[int], geometry: Geometry) -> tuple[int, ...]:
+    """The prepared voxel that the centre of a stored voxel lies in.
+
+    Args:
+        stored: Index into the file's array, counted from 0.
+        geometry: Of the prepared case.
+
+    Raises:
+        ConfigError: The voxel lies outside the volume, or was cropped away before the network.
+    """
+    shape, text = geometry.stored_shape, ",".join(map(str, stored))
+    if len(stored) != len(shape):
+        raise ConfigError(f"voxel {text}: give {len(shape)} numbers, one for each axis of {shape}")
+    if any(not 0 <= index < size for index, size in zip(stored, shape, strict=True)):
+        last = ",".join(str(size - 1) for size in shape)
+        raise ConfigError(f"voxel {text} lies outside the volume {shape}: the last voxel is {last}")
+    found = []
+    for network_axis, axis in enumerate(geometry.orientation.axes):
+        index = shape[axis] - 1 - stored[axis] if geometry.orientation.flips[axis] else stored[axis]
+        side = geometry.box[network_axis]
+        if not side.start <= index < side.stop:
+            raise ConfigError(f"voxel {text} lies in the empty border that is cropped away: choose one inside")
+        found.append(_nearest(index - side.start, side.stop - side.start, geometry.shape[network_axis]))
+    return tuple(found)
+
+
+def stored_voxel(prepared: Sequence[int], geometry: Geometry) -> tuple[int, ...]:
+    """The stored voxel that the centre of a prepared voxel lies in; the inverse where nothing is resampled."""
+    found = [0] * len(prepared)
+    for network_axis, axis in enumerate(geometry.orientation.axes):
+        side = geometry.box[network_axis]
+        index = side.start + _nearest(prepared[network_axis], geometry.shape[network_axis], side.stop - side.start)
+        found[axis] = geometry.stored_shape[axis] - 1 - index if geometry.orientation.flips[axis] else index
+    return tuple(found)
+
+
+def _nearest(index: int, size: int, new: int) -> int:
+    return min(int((index + 0.5) * new / size), new - 1)

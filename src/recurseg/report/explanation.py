@@ -1,0 +1,184 @@
+"""`explain.html`: an explanation as one page that opens from disk, its figures as PNG, its numbers as JSON."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from recurseg import __version__
+from recurseg.data.files import require_writable, write_json, write_text
+from recurseg.explain import Explanation, Part, Picture, explain_case, open_case
+from recurseg.report import layers
+from recurseg.report.colours import SOURCES, colour, heat_colours
+from recurseg.report.figures import shown_ratio, write_figure
+
+BOUND = (140, 160, 175)
+
+
+def explain(
+    run: Path | str,
+    case: Path | str,
+    *,
+    out: Path | str,
+    voxel: Sequence[int] | None = None,
+    class_name: str | None = None,
+    window: Sequence[int] | None = None,
+    device: str = "auto",
+    plugin: str | None = None,
+    quiet: bool = False,
+) -> Explanation:
+    """Explains what a trained model says of one voxel: the command `recurseg explain`.
+
+    Args:
+        run: Run folder or package.
+        case: Image file, or folder of one case.
+        out: Folder for `explain.html`, `explain.json` and the figures.
+        voxel: Index into the file's array, in its axis order, counted from 0; by default the middle of the largest
+            foreground component of the prediction in the central section.
+        class_name: Whose logit is explained; by default the class that the model gives the voxel.
+        window: Size of what is looked at, instead of the package's window; smaller ones need less memory and time.
+        device: As for `recurseg.load`, like `plugin`.
+        quiet: Whether to show no progress bar.
+
+    Returns:
+        The explanation; its files are written.
+
+    Raises:
+        ConfigError: The voxel lies outside the volume, the class is unknown, or the path holds several cases.
+        DataError: The package or the case cannot be read.
+        ResourceError: `out` cannot be written.
+    """
+    from recurseg.inference import load
+    from recurseg.inference.bar import CasesBar
+
+    out = Path(out)
+    require_writable(out)
+    segmenter = load(run, device=device, window=window, plugin=plugin)
+    chosen = open_case(Path(case), segmenter.spec.modalities)
+    with CasesBar([1000], quiet=quiet) as bar:
+        bar.start(chosen.id)
+        explanation = explain_case(segmenter, chosen, voxel=voxel, class_name=class_name, progress=bar.within)
+    write_explanation(explanation, out)
+    return explanation
+
+
+def write_explanation(explanation: Explanation, out: Path) -> Path:
+    """Writes the page, the figures and `explain.json`.
+
+    Args:
+        explanation: From `recurseg.explain.explain_case`.
+        out: Folder.
+
+    Returns:
+        `OUT/explain.html`.
+
+    Raises:
+        ResourceError: The folder cannot be written.
+    """
+    figures = [write_figure(part, out / f"{part.name}.png") for part in explanation.parts if isinstance(part, Part)]
+    write_json(out / "explain.json", {**explanation.numbers, "figures": [figure.name for figure in figures]})
+    page = out / "explain.html"
+    write_text(page, render(explanation))
+    return page
+
+
+def render(explanation: Explanation) -> str:
+    """The page as HTML."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("recurseg.report", "template"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    folder = files("recurseg.report") / "template"
+    for name, names in {"style": ("style.css", "explain.css"), "script": ("explain.js",)}.items():
+        text = "\n".join((folder / file).read_text(encoding="utf-8") for file in names)
+        environment.globals[name] = Markup(text)
+    stops = ", ".join("#{:02x}{:02x}{:02x}".format(*rgb) for rgb in heat_colours()[::17])
+    parts = [_part(part) if isinstance(part, Part) else part for part in explanation.parts]
+    return environment.get_template("explain.html.j2").render(
+        model=explanation.model,
+        case=explanation.case,
+        facts=explanation.facts,
+        notes=explanation.notes,
+        parts=parts,
+        moving=[_moving(part) if isinstance(part, dict) else None for part in parts],
+        heat=stops,
+        version=__version__,
+    )
+
+
+def _part(part: Part) -> dict[str, Any]:
+    pictures = [picture for row in part.rows for picture in row]
+    mixed = next((picture.sources for picture in pictures if picture.colours == "mixed"), ())
+    heat = next((picture for picture in pictures if picture.colours == "heat"), None)
+    return {
+        "name": part.name,
+        "title": part.title,
+        "text": part.text,
+        "rows": [[_picture(picture) for picture in row] for row in part.rows],
+        "steps": list(part.steps),
+        "start": part.start,
+        "axis": part.axis,
+        "sources": [(name, "#{:02x}{:02x}{:02x}".format(*SOURCES[i])) for i, name in enumerate(mixed)],
+        "scale": None if heat is None else (f"10⁻{_superscript(heat.decades)}" if heat.decades else "0"),
+    }
+
+
+def _moving(part: dict[str, Any]) -> dict[str, Any]:
+    """What the page's script needs of a part: nothing of pictures that stand still."""
+    if len(part["steps"]) < 2:
+        return {"steps": part["steps"], "pictures": []}
+    pictures = [
+        {
+            "frames": picture["frames"] if len(picture["frames"]) > 1 else [],
+            "bounds": picture["bounds"] if len(picture["bounds"]) > 1 else [],
+            "mark_step": picture["mark_step"],
+        }
+        for row in part["rows"]
+        for picture in row
+    ]
+    return {"steps": part["steps"], "pictures": pictures}
+
+
+def _picture(picture: Picture) -> dict[str, Any]:
+    height, width = picture.values.shape[1:3]
+    mark = picture.mark
+    return {
+        "title": picture.title,
+        "frames": [_encoded(frame, exact=picture.colours != "grey") for frame in colour(picture)],
+        "bounds": [] if picture.bound is None else [_outlined(bound) for bound in picture.bound],
+        "ratio": round(shown_ratio(picture), 4),
+        "mark": mark and [round(100 * (i + 0.5) / size, 2) for i, size in zip(mark, (height, width), strict=True)],
+        "mark_step": picture.mark_step,
+        "smooth": picture.colours == "grey",
+    }
+
+
+def _outlined(bound: np.ndarray) -> str:
+    zoom = max(1, round(480 / max(bound.shape)))
+    size = (bound.shape[0] * zoom, bound.shape[1] * zoom)
+    return layers.outline(bound.astype(np.uint8), BOUND, size, 2)
+
+
+def _encoded(frame: np.ndarray, *, exact: bool) -> str:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    options = {"lossless": True, "quality": 50} if exact else {"quality": 80}
+    Image.fromarray(frame).save(stream, "WEBP", method=4, **options)
+    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def _superscript(number: int) -> str:
+    return str(number).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
