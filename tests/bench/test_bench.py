@@ -1,6 +1,7 @@
 import json
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,3 +158,8 @@ def test_every_id_says_what_it_measures():
     for found in benchmarks():
         assert found.what
         assert found.unit in {"ratio", "exponent", "steps", "share"}
+
+
+def test_the_documentation_lists_every_id():
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "performance.md").read_text()
+    assert [found.id for found in benchmarks() if f"`{found.id}`" not in page] == []
