@@ -19,7 +19,7 @@ from recurseg.cli.terminal import quiet_libraries, terminate_like_interrupt
 PANELS = {
     "Look around": ("demo", "models", "phantom"),
     "From data to results": ("check", "plan", "train", "predict", "evaluate", "compare", "explain"),
-    "Papers, insight, speed": ("bench",),
+    "Papers, insight, speed": ("reproduce", "bench"),
 }
 """Heading in the help → commands; each is the function of the same name in `recurseg.cli.<name>`."""
 

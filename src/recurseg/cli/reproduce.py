@@ -1,0 +1,62 @@
+"""`recurseg reproduce`: a paper's table, run here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def reproduce(
+    row: Annotated[
+        str | None,
+        typer.Argument(help="Table such as pyramid_lstm/table1, or one row of it: pyramid_lstm/table1/unet."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="RECURSEG_DATA", help="Data set, or a folder of data sets; phantoms stand in without."),
+    ] = None,
+    scale: Annotated[
+        Literal["smoke", "small", "full"],
+        typer.Option(help="A few steps; minutes on two cores; the paper's own training, for a GPU."),
+    ] = "small",
+    results: Annotated[Path, typer.Option(help="Folder of the finished rows, one JSON file each.")] = Path(
+        "docs/results"
+    ),
+    work: Annotated[Path, typer.Option(help="Folder of the runs; what was broken off there goes on.")] = Path(
+        "runs/reproduce"
+    ),
+    stored: Annotated[bool, typer.Option("--stored", help="Show what is finished, run nothing.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Runs what is missing of a paper's table, shows its numbers beside ours; without ROW, all that is stored.
+
+    A finished row is kept with its recipe's hash, commit, data and machine; a changed recipe makes it stale.
+    """
+    import json
+
+    from rich.console import Console
+
+    from recurseg.experiments import rows as runs
+    from recurseg.experiments import show
+    from recurseg.experiments.plot import write_curves
+    from recurseg.experiments.table import find_table, list_tables
+
+    if row is None:
+        tables = {id: find_table(id) for id in list_tables()}
+        found = {id: runs.stored(table, results) for id, table in tables.items()}
+    else:
+        id, only = runs.split_row(row, list_tables())
+        tables = {id: find_table(id)}
+        entries = runs.reproduce(
+            tables[id], rows=only, data=data, scale=scale, results=results, work=work, run=not stored
+        )
+        found = {id: list(entries)}
+        if not stored and only is None:
+            write_curves(tables[id], found[id], results, scale)
+    if json_:
+        print(json.dumps([line for id, entries in found.items() for line in show.as_data(tables[id], entries)]))
+        return
+    for id, entries in found.items():
+        Console().print(show.drawn(tables[id], entries), "")

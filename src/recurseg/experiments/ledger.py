@@ -1,0 +1,96 @@
+"""The ledger: one JSON file for each row that has been run, with all that its numbers came from."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import recurseg
+from recurseg.data.files import write_json
+from recurseg.errors import DataError
+from recurseg.experiments.table import Scale
+
+
+class Result(BaseModel):
+    """A row as it was run."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    schema_version: Literal[1] = 1
+    table: str
+    row: str
+    source: str
+    """Name of the data in the table."""
+    scale: Scale
+    holdout: str
+    split: str
+    """What trained and what was held out, as the run said it."""
+    data_hashes: dict[str, dict[str, str]]
+    """Case → file → SHA-256."""
+    recipe_hash: str
+    """Of the recipe as planned, before minutes became steps; another one makes the row stale."""
+    recipe: dict[str, Any]
+    """The recipe as it ran."""
+    minutes: float | None
+    """Asked for; null where steps were."""
+    seconds: float
+    """That it took, reading and final measuring included."""
+    steps: int
+    best_step: int | None
+    parameters: int
+    evaluation: list[dict[str, Any]]
+    """Each case, class and metric of the held-out data, of the best checkpoint."""
+    sections: list[dict[str, Any]] = Field(default_factory=list)
+    """Where a single stack was held out in part: the membrane metrics of each section."""
+    curve: list[dict[str, float]]
+    """The metric that chose the checkpoint, over steps and minutes."""
+    commit: str | None
+    """Of recurseg's sources, where they are a checkout."""
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    finished: str
+
+
+class Ledger:
+    """The results under a folder.
+
+    Args:
+        root: Folder with `<table>/<source>/<scale>/<row>.json`; need not exist.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, table: str, source: str, scale: str, row: str) -> Path:
+        return self.root / table / source / scale / f"{row}.json"
+
+    def read(self, table: str, source: str, scale: str, row: str) -> Result | None:
+        """The stored result, None where the row was not run. Raises DataError for a damaged file."""
+        path = self.path(table, source, scale, row)
+        if not path.exists():
+            return None
+        try:
+            return Result.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except (ValidationError, ValueError) as error:
+            raise DataError(f"{path}: not a result ({str(error).splitlines()[0]}): delete it and run again") from None
+
+    def write(self, result: Result) -> Path:
+        """Stores a result and returns its file."""
+        path = self.path(result.table, result.source, result.scale, result.row)
+        write_json(path, result.model_dump(mode="json"))
+        return path
+
+
+def source_commit() -> str | None:
+    """The commit of recurseg's own sources; None where they are not a checkout, or git is missing."""
+    here = Path(recurseg.__file__)
+    commands = (["git", "ls-files", "--error-unmatch", here.name], ["git", "rev-parse", "HEAD"])
+    try:
+        runs = [subprocess.run(c, cwd=here.parent, capture_output=True, text=True, check=True) for c in commands]
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return runs[-1].stdout.strip()

@@ -1,0 +1,43 @@
+"""Validation curves of a table's rows over minutes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from recurseg.data.files import write_text
+from recurseg.experiments.rows import Entry
+from recurseg.experiments.table import Scale, Table
+
+
+def write_curves(table: Table, entries: Sequence[Entry], results: Path, scale: Scale) -> Path | None:
+    """Draws how the metric that chose the checkpoint went, one line a row that has run.
+
+    Returns:
+        `<results>/<table>/<source>/<scale>/curves.svg`, None where no row has a curve.
+    """
+    done = [(entry.row.name, entry.result) for entry in entries if entry.result and entry.result.curve]
+    if not done:
+        return None
+
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams["svg.hashsalt"] = "recurseg"
+    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    for name, result in done:
+        x, y = zip(*((point["minutes"], point["value"]) for point in result.curve), strict=True)
+        axes.plot(x, y, marker="o", markersize=4, label=f"{name} ({result.parameters / 1e6:.2f} M)")
+    metric = done[0][1].recipe["validation"]["metric"]
+    axes.set(xlabel="minutes of training", ylabel=f"{metric}, held out")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    drawing = io.StringIO()
+    figure.savefig(drawing, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    path = results / table.id / entries[0].source.name / scale / "curves.svg"
+    write_text(path, drawing.getvalue())
+    return path

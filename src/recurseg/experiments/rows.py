@@ -1,0 +1,195 @@
+"""Runs the rows of a table that the ledger does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from recurseg.data.dataset import Dataset, open_dataset
+from recurseg.data.splits import split_cases
+from recurseg.errors import ConfigError
+from recurseg.evaluation import METRICS, evaluate
+from recurseg.experiments.ledger import Ledger, Result, source_commit
+from recurseg.experiments.sources import find_data
+from recurseg.experiments.table import Row, Scale, Source, Table, Training
+from recurseg.training.log import read_log
+from recurseg.training.plan import plan
+from recurseg.training.recipe import Recipe, override, published_recipe
+from recurseg.training.run import Run, train
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row at one scale on one source.
+
+    Attributes:
+        row: Of the table.
+        source: The data.
+        state: "done", "not run", "stale: …" or "no such run".
+        result: Where it is done.
+    """
+
+    row: Row
+    source: Source
+    state: str
+    result: Result | None
+
+
+def reproduce(
+    table: Table,
+    *,
+    rows: list[str] | None = None,
+    data: Path | None = None,
+    scale: Scale = "small",
+    results: Path,
+    work: Path,
+    run: bool = True,
+) -> Iterator[Entry]:
+    """Gives a table's rows one after the other, running those that are not done.
+
+    Args:
+        table: The table.
+        rows: Ids of the rows; None is all.
+        data: A data set, or a folder of data sets.
+        scale: "smoke", "small" or "full".
+        results: The ledger's folder.
+        work: Where run folders and phantoms go; a run that was broken off there is resumed.
+        run: False only reads the ledger.
+
+    Yields:
+        Each row with its result.
+
+    Raises:
+        ConfigError: An unknown row, no such folder.
+    """
+    chosen = [table.row(id) for id in rows] if rows else table.rows
+    source, folder = find_data(table, scale, data, work)
+    dataset, ledger = open_dataset(folder), Ledger(results)
+    for row in chosen:
+        training = row.training(scale)
+        if training is None:
+            yield Entry(row, source, f"no {scale} run", None)
+            continue
+        recipe = _recipe(training, source, dataset)
+        result = ledger.read(table.id, source.name, scale, row.id)
+        state = _state(result, recipe)
+        if state != "done" and run:
+            out = work / table.id / source.name / scale / f"{row.id}-{recipe.digest()[:8]}"
+            finished = _train(training, recipe, source, folder, out)
+            result, state = _result(table, row, source, scale, recipe, finished, dataset), "done"
+            ledger.write(result)
+        yield Entry(row, source, state, result if state == "done" else None)
+
+
+def _recipe(training: Training, source: Source, dataset: Dataset) -> Recipe:
+    """The recipe of a row, before minutes become steps."""
+    if training.recipe is not None:
+        recipe = override(published_recipe(training.recipe), source.recipe_settings)
+    else:
+        recipe = plan(dataset, model=training.model or "", minutes=training.minutes)
+    return override(recipe, training.settings)
+
+
+def _state(result: Result | None, recipe: Recipe) -> str:
+    if result is None:
+        return "not run"
+    return "done" if result.recipe_hash == recipe.digest() else "stale: the recipe changed"
+
+
+def _train(training: Training, recipe: Recipe, source: Source, folder: Path, out: Path) -> Run:
+    if (out / "validation" / "metrics.json").exists() and "finished" in Run(out).manifest:
+        return Run(out)
+    return train(
+        folder,
+        recipe=recipe,
+        minutes=training.minutes,
+        steps=training.steps,
+        holdout=source.holdout,
+        out=out,
+        resume=(out / "manifest.json").exists(),
+    )
+
+
+def _result(
+    table: Table, row: Row, source: Source, scale: Scale, recipe: Recipe, run: Run, dataset: Dataset
+) -> Result:
+    manifest = run.manifest
+    held = replace(dataset, cases=split_cases(dataset, source.holdout, seed=run.recipe.seed).validation)
+    found = evaluate(run.folder / "validation", held)
+    return Result(
+        table=table.id,
+        row=row.id,
+        source=source.name,
+        scale=scale,
+        holdout=source.holdout,
+        split=manifest["split"]["description"],
+        data_hashes=manifest["hashes"],
+        recipe_hash=recipe.digest(),
+        recipe=run.recipe.model_dump(mode="json", exclude={"data"}),
+        minutes=manifest["minutes"],
+        seconds=manifest["seconds"],
+        steps=manifest["steps"],
+        best_step=manifest["best_step"],
+        parameters=manifest["parameters"],
+        evaluation=[line.as_dict() for line in found.rows],
+        sections=_by_section(table, run, held),
+        curve=_curve(run),
+        commit=source_commit(),
+        versions=manifest["versions"],
+        machine=manifest["machine"],
+        finished=manifest["finished"],
+    )
+
+
+def _by_section(table: Table, run: Run, held: Dataset) -> list[dict]:
+    """Membrane metrics of every section, where what was held out is one stack."""
+    metrics = [m.metric for m in table.measures if METRICS[m.metric].takes == "membrane"]
+    stack = held.cases[0]
+    if not metrics or len(held.cases) != 1 or stack.slice_axis is None:
+        return []
+    rows = []
+    for section in range(stack.shape[stack.slice_axis]):
+        found = evaluate(run.folder / "validation", held, metrics=metrics, sections=str(section))
+        rows.append({"section": section, **{metric: found.value(metric) for metric in metrics}})
+    return rows
+
+
+def _curve(run: Run) -> list[dict[str, float]]:
+    points, seconds = [], 0.0
+    for event in read_log(run.folder / "log.jsonl"):
+        seconds += event["seconds"]
+        if event["event"] == "validation":
+            value = event["values"][run.recipe.validation.metric]
+            points.append({"step": event["step"], "minutes": round(seconds / 60, 2), "value": value})
+    return points
+
+
+def split_row(text: str, tables: list[str]) -> tuple[str, list[str] | None]:
+    """Parts "pyramid_lstm/table1/unet" into table and rows; "pyramid_lstm/table1" is all rows.
+
+    Raises:
+        ConfigError: More parts than that.
+    """
+    if text in tables:
+        return text, None
+    table, _, row = text.rpartition("/")
+    if table in tables:
+        return table, [row]
+    if text.count("/") > 2:
+        raise ConfigError(f"'{text}': name a row as PAPER/TABLE or PAPER/TABLE/ROW")
+    return text, None
+
+
+def stored(table: Table, results: Path) -> list[Entry]:
+    """What the ledger holds of a table, at any scale but smoke; a row that it does not hold is "not run"."""
+    ledger, entries = Ledger(results), []
+    for row in table.rows:
+        found = [
+            Entry(row, source, f"stored ({scale})", result)
+            for scale in ("small", "full")
+            for source in table.sources
+            if (result := ledger.read(table.id, source.name, scale, row.id)) is not None
+        ]
+        entries += found or [Entry(row, table.sources[0], "not run", None)]
+    return entries

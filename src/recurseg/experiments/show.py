@@ -1,0 +1,98 @@
+"""A table for people: the paper's numbers, ours, on which data, and how they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from recurseg.evaluation.result import Evaluation, Row
+from recurseg.experiments.ledger import Result
+from recurseg.experiments.rows import Entry
+from recurseg.experiments.table import Measure, Table
+
+if TYPE_CHECKING:
+    from rich.table import Table as Drawn
+
+
+def values(table: Table, result: Result) -> dict[str, float]:
+    """Heading → number, in the units of the paper; nan where the run has no such metric."""
+    evaluation = stored_evaluation(result)
+    return {measure.name: _value(evaluation, measure) for measure in table.measures}
+
+
+def stored_evaluation(result: Result) -> Evaluation:
+    """The evaluation that a result holds."""
+    rows = [
+        Row(r["case"], r["class"], r["metric"], float("nan") if r["value"] is None else r["value"], r["unit"])
+        for r in result.evaluation
+    ]
+    return Evaluation(rows)
+
+
+def _value(evaluation: Evaluation, measure: Measure) -> float:
+    try:
+        return evaluation.value(measure.metric, class_name=measure.class_name) * measure.factor
+    except KeyError:
+        return float("nan")
+
+
+def as_lines(table: Table, entries: Sequence[Entry]) -> list[list[str]]:
+    """Cells of the table: a heading line, our rows, the paper's rows."""
+    lines = [["network", "weights", "steps", "minutes", *(measure.name for measure in table.measures), "data"]]
+    for entry in entries:
+        if entry.result is None:
+            numbers = [entry.state, "", "", *[""] * len(table.measures)]
+        else:
+            found, result = values(table, entry.result), entry.result
+            facts = [f"{result.parameters:,}", f"{result.steps:,}", f"{result.seconds / 60:.1f}"]
+            numbers = [*facts, *(f"{found[measure.name]:.4g}" for measure in table.measures)]
+        lines.append([entry.row.name, *numbers, entry.source.name])
+    for name, printed in table.printed.items():
+        numbers = [f"{printed[m.name]:g}" if m.name in printed else "" for m in table.measures]
+        lines.append([f"{name} (printed)", "", "", "", *numbers, "paper"])
+    return lines
+
+
+def caption(table: Table, entries: Sequence[Entry]) -> str:
+    """Which numbers were measured on which data."""
+    ours = "; ".join(dict.fromkeys(f"{entry.source.name}: {entry.source.what}" for entry in entries))
+    return f"{ours}; paper: {table.printed_on}. Numbers on different data do not compare."
+
+
+def drawn(table: Table, entries: Sequence[Entry]) -> Drawn:
+    """The table for a terminal."""
+    from rich.table import Table as Drawn
+
+    lines = as_lines(table, entries)
+    drawing = Drawn(
+        title=f"{table.title} ({table.source})", caption=caption(table, entries), box=None, title_justify="left",
+        caption_justify="left", header_style="bold",
+    )  # fmt: skip
+    for column, heading in enumerate(lines[0]):
+        drawing.add_column(heading, justify="left" if column in (0, len(lines[0]) - 1) else "right")
+    for line in lines[1:]:
+        drawing.add_row(*line, style="dim" if line[-1] == "paper" else None)
+    return drawing
+
+
+def markdown(table: Table, entries: Sequence[Entry]) -> str:
+    """The table for a page."""
+    lines = as_lines(table, entries)
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{caption(table, entries)}"
+
+
+def as_data(table: Table, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """The rows as plain data."""
+    return [
+        {
+            "table": table.id,
+            "row": entry.row.id,
+            "data": entry.source.name,
+            "state": entry.state,
+            "printed": table.printed.get(entry.row.name),
+            "ours": values(table, entry.result) if entry.result else None,
+            "result": entry.result.model_dump(mode="json", exclude={"recipe"}) if entry.result else None,
+        }
+        for entry in entries
+    ]

@@ -1,0 +1,136 @@
+"""A paper's table as data: what it measures, what it printed, and how each of its rows is run here."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+from recurseg.errors import ConfigError, did_you_mean
+
+Scale = Literal["smoke", "small", "full"]
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class Measure(_Data):
+    """A column."""
+
+    name: str
+    """Heading."""
+    metric: str
+    """Id of a metric."""
+    class_name: str | None = None
+    """Of this class; null for the mean over classes."""
+    factor: float = 1.0
+    """What the paper prints is the metric times this."""
+
+
+class Source(_Data):
+    """Data that the table can be run on; the first of a table's that is at hand is taken."""
+
+    name: str
+    """Name in the ledger."""
+    what: str
+    """What it is and what is held out, said in the table."""
+    layout: str | None = None
+    """Known layout of a folder that the user has."""
+    phantom: str | None = None
+    """Made-up data set that stands in where there is no folder."""
+    cases: PositiveInt | None = None
+    """Cases of the phantom; null for its own number."""
+    size: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    """Size of the phantom; null for its own."""
+    holdout: str
+    """What validates."""
+    recipe_settings: list[str] = Field(default_factory=list)
+    """Changes of the paper's recipe that these data ask for."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Source:
+        if (self.layout is None) == (self.phantom is None):
+            raise ValueError(f"source {self.name}: name either a layout or a phantom")
+        return self
+
+
+class Training(_Data):
+    """How a row is trained at one scale."""
+
+    model: str | None = None
+    """Model, whose default recipe is planned for the data."""
+    recipe: str | None = None
+    """Or a paper's recipe."""
+    minutes: PositiveFloat | None = None
+    steps: PositiveInt | None = None
+    settings: list[str] = Field(default_factory=list)
+    """Changes of the recipe."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Training:
+        if (self.model is None) == (self.recipe is None):
+            raise ValueError("name either a model or a recipe")
+        return self
+
+
+class Row(_Data):
+    """A network of the table."""
+
+    id: str
+    name: str
+    """What the table calls it."""
+    small: Training
+    """On two cores."""
+    full: Training | None = None
+    """As the paper; null where the paper has no such row."""
+    smoke: Training
+    """A few steps, to see that it runs."""
+
+    def training(self, scale: Scale) -> Training | None:
+        return getattr(self, scale)
+
+
+class Table(_Data):
+    """A paper's table."""
+
+    schema_version: Literal[1]
+    id: str
+    title: str
+    source: str
+    """Paper and number of the table."""
+    measures: list[Measure]
+    printed_on: str
+    """What the paper's numbers were measured on."""
+    printed: dict[str, dict[str, float]]
+    """Row of the paper → heading → number as printed."""
+    sources: list[Source]
+    """Data for small and full, the best first."""
+    smoke: Source
+    """Data for the smoke scale."""
+    rows: list[Row]
+    ranks: bool = False
+    """Whether rows are ranked by the sum of their ranks over the measures."""
+
+    def row(self, id: str) -> Row:
+        """Raises ConfigError for an unknown row, with the nearest known one."""
+        by_id = {row.id: row for row in self.rows}
+        if id not in by_id:
+            raise ConfigError(f"{self.id} has no row '{id}'{did_you_mean(id, by_id)}")
+        return by_id[id]
+
+
+def list_tables() -> list[str]:
+    """Ids of all tables, such as "pyramid_lstm/table1"."""
+    papers = (files("recurseg.experiments") / "tables").iterdir()
+    return sorted(f"{paper.name}/{file.name.removesuffix('.yaml')}" for paper in papers for file in paper.iterdir())
+
+
+def find_table(id: str) -> Table:
+    """Reads a table. Raises ConfigError for an unknown id, with the nearest known one."""
+    known = list_tables()
+    if id not in known:
+        raise ConfigError(f"no table '{id}'{did_you_mean(id, known)}")
+    return Table.model_validate(yaml.safe_load((files("recurseg.experiments") / "tables" / f"{id}.yaml").read_text()))
