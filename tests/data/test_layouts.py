@@ -10,8 +10,11 @@ import pytest
 import tifffile
 from PIL import Image
 
+from recurseg.data.check import check_dataset
 from recurseg.data.dataset import open_dataset, require_trainable
 from recurseg.data.labels import class_labels
+from recurseg.data.manifest import save_manifest
+from recurseg.data.splits import split_cases
 from recurseg.errors import ConfigError, DataError
 
 RNG = np.random.default_rng(0)
@@ -72,6 +75,134 @@ def test_the_same_stack_under_another_name_is_a_general_pair_of_folders(tmp_path
     assert dataset.class_names == ["background", "foreground"]
     assert any("255 is class 1" in note for note in dataset.notes)
     assert any("one stack" in note for note in dataset.notes)
+
+
+def em_volume(path: Path, *values: int, sections: int = 5) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = RNG.choice(values or range(1, 255), (sections, 6, 8)).astype(np.uint8)
+    tifffile.imwrite(path, array, photometric="minisblack")
+    return path
+
+
+def test_isbi2012_as_distributed_trains_on_one_volume_and_leaves_the_other_for_prediction(tmp_path):
+    for name, values in (("train-volume", ()), ("train-labels", (0, 255)), ("test-volume", ())):
+        em_volume(tmp_path / f"{name}.tif", *values)
+    dataset = open_dataset(tmp_path)
+    assert dataset.manifest.layout == "isbi2012"
+    assert {case.id: case.label is not None for case in dataset.cases} == {"train": True, "test": False}
+    assert dataset.class_names == ["cell", "membrane"]
+    train = dataset.cases[0]
+    assert (train.shape, train.spacing, train.slice_axis) == ((5, 6, 8), (50e-6, 4e-6, 4e-6), 0)
+    stored = tifffile.imread(tmp_path / "train-labels.tif")
+    assert class_labels(train).tolist() == (stored == 0).astype(int).tolist()
+    require_trainable(dataset)
+    split = split_cases(dataset)
+    assert ([case.id for case in split.train], [case.id for case in split.validation]) == (
+        ["train[0-3]"],
+        ["train[4-4]"],
+    )
+    assert check_dataset(tmp_path).problems == []
+
+
+def test_isbi2012_without_test_volume_or_with_longer_suffixes(tmp_path):
+    em_volume(tmp_path / "train-volume.tiff"), em_volume(tmp_path / "train-labels.tiff", 0, 255)
+    assert ids(open_dataset(tmp_path)) == ["train"]
+    em_volume(tmp_path / "train-labels.tiff", 0, 1, 2)
+    assert open_dataset(tmp_path).manifest.layout != "isbi2012", "labels of several cells are another data set"
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "test"),
+    [("train/imgs", "train/labels", "test/imgs"), ("train/image", "train/label", "test"), ("image", "label", "test")],
+    ids=str,
+)
+def test_isbi2012_as_folders_of_sections(tmp_path, images, labels, test):
+    root = tmp_path / "ISBI-2012"
+    for number in range(5):
+        (
+            png(root / images / f"{number}.png"),
+            mask(root / labels / f"{number}.png"),
+            png(root / test / f"{number}.png"),
+        )
+    dataset = open_dataset(root)
+    assert dataset.manifest.layout.startswith("isbi2012")
+    assert {case.id: (case.shape, case.label is not None) for case in dataset.cases} == {
+        "ISBI-2012" if images == "image" else "train": ((5, 6, 8), True),
+        "test": ((5, 6, 8), False),
+    }
+    assert dataset.modalities == ["EM"]
+    assert class_labels(dataset.cases[0])[0].tolist() == (1 - np.eye(6, 8)).astype(int).tolist()
+    assert [case.label is not None for case in split_cases(dataset).train] == [True]
+    assert len(open_dataset(root, as_="images").cases) == 10
+
+
+def mrbrains(root: Path, label: str, *, suffix: str = ".nii", values: int = 9) -> Path:
+    """Training patients 1 and 2 with labels and a test patient 1 without, in the names of 2013."""
+    for folder in ("TrainingData/1", "TrainingData/2", "TestData/1"):
+        for name in ("T1", "T1_IR", "T2_FLAIR"):
+            nifti(root / folder / f"{name}{suffix}")
+        nifti(root / folder / f"T1_1mm{suffix}", np.zeros((9, 9, 9), np.float32))
+    for folder in ("TrainingData/1", "TrainingData/2"):
+        seg(root / folder / f"{label}{suffix}", *range(values))
+    return root
+
+
+def test_mrbrains13_groups_eight_labels_and_does_not_evaluate_cerebellum_and_stem(tmp_path):
+    dataset = open_dataset(mrbrains(tmp_path, "LabelsForTraining"))
+    assert dataset.manifest.layout == "mrbrains"
+    assert ids(dataset) == ["1", "2", "test_1"]
+    assert dataset.modalities == ["T1", "T1_IR", "FLAIR"]
+    assert dataset.class_names == ["background", "CSF", "GM", "WM", "cerebellum and brain stem"]
+    # cortical GM, basal ganglia; WM, lesions; CSF, ventricles; cerebellum, brain stem
+    assert class_labels(dataset.cases[0]).flat[:9].tolist() == [0, 2, 2, 3, 3, 1, 1, 4, 4]
+    assert dataset.cases[0].not_evaluated == (4,)
+    assert dataset.cases[0].shape == (5, 6, 4), "T1_1mm lies on another grid"
+    assert dataset.cases[2].label is None
+    require_trainable(dataset)
+    assert sorted(case.id for case in [*split_cases(dataset).train, *split_cases(dataset).validation]) == ["1", "2"]
+    written = tmp_path / "mrb.yaml"
+    save_manifest(dataset.manifest, dataset.root, written)
+    assert open_dataset(written).cases[0].not_evaluated == (4,)
+
+
+def test_mrbrains13_with_testing_labels_alone_has_three_tissues(tmp_path):
+    dataset = open_dataset(mrbrains(tmp_path, "LabelsForTesting", suffix=".nii.gz", values=4) / "TrainingData")
+    assert ids(dataset) == ["1", "2"]
+    assert dataset.class_names == ["background", "CSF", "GM", "WM"]
+    assert class_labels(dataset.cases[0]).flat[:4].tolist() == [0, 1, 2, 3]
+    assert dataset.manifest.not_evaluated == []
+
+
+def test_mrbrains13_takes_the_eight_labels_where_both_files_are_there(tmp_path):
+    mrbrains(tmp_path, "LabelsForTesting", values=4)
+    mrbrains(tmp_path, "LabelsForTraining")
+    assert len(open_dataset(tmp_path).class_names) == 5
+
+
+def test_mrbrains18_has_its_images_in_pre_and_ignores_infarcts(tmp_path):
+    for patient in ("1", "4"):
+        for name in ("reg_T1", "reg_IR", "FLAIR"):
+            nifti(tmp_path / "training" / patient / "pre" / f"{name}.nii.gz")
+        seg(tmp_path / "training" / patient / "segm.nii.gz", *range(11))
+    dataset = open_dataset(tmp_path)
+    assert (dataset.manifest.layout, ids(dataset)) == ("mrbrains", ["1", "4"])
+    assert dataset.modalities == ["T1", "T1_IR", "FLAIR"]
+    assert class_labels(dataset.cases[0]).flat[:11].tolist() == [0, 2, 2, 3, 3, 1, 1, 4, 4, 255, 255]
+
+
+def test_mrbrains_one_patient_and_a_patient_without_a_modality(tmp_path):
+    root = mrbrains(tmp_path / "set", "LabelsForTraining")
+    assert ids(open_dataset(root / "TrainingData" / "2")) == ["2"]
+    (root / "TrainingData" / "2" / "T1.nii").unlink()
+    with pytest.raises(DataError, match="case 2: no T1"):
+        open_dataset(root)
+
+
+def test_mrbrains_training_patient_without_labels_is_an_error_and_not_left_aside(tmp_path):
+    root = mrbrains(tmp_path, "LabelsForTraining")
+    (root / "TrainingData" / "2" / "LabelsForTraining.nii").unlink()
+    with pytest.raises(DataError, match="case 2: image without its label"):
+        require_trainable(open_dataset(root))
 
 
 def test_ibsr18_has_four_tissues_and_says_that_an_axis_was_squeezed(tmp_path):
@@ -340,14 +471,6 @@ def test_labels_may_lie_beside_their_images(tmp_path):
     dataset = open_dataset(tmp_path)
     assert ids(dataset) == ["a", "b"]
     assert all(case.label is not None for case in dataset.cases)
-
-
-def test_the_original_names_of_the_em_challenge(tmp_path):
-    for name in ("train-volume", "train-labels", "test-volume"):
-        values = RNG.integers(0, 2, (3, 6, 8)) * 255
-        tifffile.imwrite(tmp_path / f"{name}.tif", values.astype(np.uint8), photometric="minisblack")
-    dataset = open_dataset(tmp_path)
-    assert {case.id: case.label is not None for case in dataset.cases} == {"train": True, "test": False}
 
 
 def test_one_file_is_a_data_set_of_one_case(tmp_path):

@@ -66,6 +66,12 @@ class Dataset:
         return [self.manifest.classes[index] for index in range(len(self.manifest.classes))]
 
     @property
+    def to_learn_from(self) -> list[Case]:
+        """The cases without those that are there for prediction only."""
+        aside = {entry.id for entry in self.manifest.cases if entry.for_prediction}
+        return [case for case in self.cases if case.id not in aside]
+
+    @property
     def modalities(self) -> list[str]:
         """Modalities in the order of the input channels."""
         return list(self.manifest.modalities)
@@ -195,14 +201,14 @@ def open_case(manifest: DatasetManifest, entry: CaseEntry, root: Path, *, max_by
 
 
 def require_labels(dataset: Dataset) -> None:
-    """Makes sure that every case has a label file.
+    """Makes sure that every case has a label file, those that are there for prediction aside.
 
     Raises:
         DataError: An image without its label, or no case at all.
     """
-    if not dataset.cases:
+    if not dataset.to_learn_from:
         raise DataError(f"{dataset.root}: no usable case")
-    for case in dataset.cases:
+    for case in dataset.to_learn_from:
         if case.label is None:
             raise DataError(
                 f"case {case.id}: image without its label ({case.reference.path}): "
@@ -217,7 +223,7 @@ def require_trainable(dataset: Dataset) -> None:
         DataError: An image without its label, a label value that nobody explained, or no foreground anywhere.
     """
     require_labels(dataset)
-    for case in dataset.cases:
+    for case in dataset.to_learn_from:
         assert case.label is not None
         for slab in slabs(case.label):
             classes = class_labels(case, slab)

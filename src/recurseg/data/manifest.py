@@ -34,6 +34,8 @@ class CaseEntry(BaseModel):
     """Modality → file, folder of sections, or list of 2-D files that are stacked in this order."""
     label: Files | None = None
     """Label file, folder or list; null where there is none."""
+    for_prediction: bool = False
+    """True: the case has no label on purpose, as a challenge's test data; training leaves it aside."""
 
     @field_validator("id")
     @classmethod

@@ -77,8 +77,8 @@ def dataset_problems(dataset: Dataset, reports: list[CaseReport], contents: Mapp
     def say(severity: Literal["error", "warning"], message: str, mend: str, case: str = "") -> None:
         problems.append(Problem(severity=severity, case=case, message=message, mend=mend))
 
-    unlabelled = [case for case in dataset.cases if case.label is None]
-    if unlabelled and len(unlabelled) < len(dataset.cases):
+    unlabelled = [case for case in dataset.to_learn_from if case.label is None]
+    if unlabelled and len(unlabelled) < len(dataset.to_learn_from):
         for case in unlabelled:
             say(
                 "error",

@@ -35,7 +35,7 @@ def split_cases(dataset: Dataset, holdout: str | None = None, *, seed: int = 0) 
     """Splits a labelled data set into training and validation cases.
 
     Args:
-        dataset: All of its cases must have labels.
+        dataset: Its cases must have labels; those that are there for prediction are left aside.
         holdout: What validates. "A,B": cases or patients; "0.2": a fraction of the patients; "2/5": fold 2 of 5;
             "16-19" or "0-3,16-19": sections of a single stack, both ends included; the name of a split in the
             manifest. None: a fifth of the patients, or the last fifth of a single stack's sections.
@@ -48,7 +48,7 @@ def split_cases(dataset: Dataset, holdout: str | None = None, *, seed: int = 0) 
         DataError: An image without its label.
         ConfigError: An unknown id (the nearest is named), one patient on both sides, an empty side.
     """
-    cases = dataset.cases
+    cases = dataset.to_learn_from
     require_labels(dataset)
     text = (holdout or str(DEFAULT_FRACTION)).strip()
     parts = [part.strip() for part in text.split(",") if part.strip()]
@@ -82,9 +82,11 @@ def _by_id(cases: list[Case], names: list[str]) -> Split:
 
 def _named(dataset: Dataset, name: str) -> Split:
     splits = dataset.manifest.splits
-    validation = [case for case in dataset.cases if case.id in splits[name]]
+    validation = [case for case in dataset.to_learn_from if case.id in splits[name]]
     own = next((other for other in splits if other != name and re.match(r"train", other, re.IGNORECASE)), None)
-    train = [case for case in dataset.cases if (case.id in splits[own] if own else case.id not in splits[name])]
+    train = [
+        case for case in dataset.to_learn_from if (case.id in splits[own] if own else case.id not in splits[name])
+    ]
     rest = f"'{own}' trains" if own else "the rest trains"
     return _sides(train, validation, f"split '{name}' of the manifest validates, {rest}")
 

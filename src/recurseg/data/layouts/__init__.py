@@ -8,7 +8,8 @@ from recurseg.data.layouts import (
     case_folders,
     cxr_lung,
     ibsr18,
-    isbi2012_em,
+    isbi2012,
+    mrbrains,
     ms_lesions,
     nnunet,
     paired_folders,
@@ -18,7 +19,7 @@ from recurseg.data.layouts.files import As
 from recurseg.data.manifest import DatasetManifest
 from recurseg.errors import DataError
 
-PUBLISHED = (isbi2012_em, ibsr18, cxr_lung, ms_lesions)
+PUBLISHED = (isbi2012, ibsr18, mrbrains, cxr_lung, ms_lesions)
 GENERAL = (nnunet, paired_folders, case_folders, plain_folder)
 """Each has `recognise(root, as_) -> DatasetManifest | None`; the general ones say in `EXPECTS` what they look for."""
 
