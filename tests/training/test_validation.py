@@ -20,6 +20,7 @@ def test_a_class_that_is_not_evaluated_does_not_count_in_validation(monkeypatch)
 
     case = Case("a", {"T1": volume(label.astype(np.float32))}, volume(label), not_evaluated=(2,))
     prepared = prepare(case, Preprocessing())
+    assert prepared.label is not None
     called_gm = np.where(prepared.label == 2, 1, prepared.label)  # where the stem is, the network sees GM
     monkeypatch.setattr(
         validation, "predict_probabilities", lambda *_, **__: np.stack([called_gm == k for k in (0, 1, 2)])

@@ -70,7 +70,8 @@ def agreement(prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[f
         squares += np.transpose([[np.square(s).sum() for s in three] for three in sizes])
         information.append([_information(*three) for three in sizes])
     mean = np.mean(information, axis=0) if information else np.full(len(thresholds), np.nan)
-    return Agreement(*squares, mean)
+    both, found, true = squares
+    return Agreement(both, found, true, mean)
 
 
 def _overlaps(found: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -157,7 +157,7 @@ def warped_counts(prediction: np.ndarray, reference: np.ndarray, spacing: Sequen
             differing = warped != predicted
             totals[0, column] += np.count_nonzero(differing)
             totals[1, column] += np.count_nonzero(merging_or_splitting(warped, differing))
-    return Warped(*totals, pixels)
+    return Warped(totals[0], totals[1], pixels)
 
 
 def warping_error(w: Warped) -> float:
