@@ -1,4 +1,7 @@
-"""Writes tables of the reference from the code, where a page says `<!-- commands -->` or `<!-- fields: Class -->`."""
+"""Writes tables of the reference from the code and the ledger.
+
+A page says `<!-- commands -->`, `<!-- fields: Class -->` or `<!-- results: PAPER/TABLE -->`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import inspect
 import itertools
 import re
 import textwrap
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -17,7 +21,22 @@ from pydantic.fields import FieldInfo
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Called by mkdocs with the text of each page."""
     markdown = re.sub(r"<!-- commands -->", lambda _: command_tables(), markdown)
-    return re.sub(r"<!-- fields: ([\w.]+) -->", lambda found: field_tables(found[1]), markdown)
+    markdown = re.sub(r"<!-- fields: ([\w.]+) -->", lambda found: field_tables(found[1]), markdown)
+    return re.sub(r"<!-- results: ([\w/]+) -->", lambda found: result_tables(found[1]), markdown)
+
+
+def result_tables(id: str) -> str:
+    """What the ledger under docs/results holds of a paper's table: numbers, sections, curves."""
+    from recurseg.experiments import find_table, show, stored
+
+    table, results = find_table(id), Path(__file__).parents[1] / "docs" / "results"
+    entries = stored(table, results)
+    parts = [show.markdown(table, entries)]
+    if by_section := show.sections_markdown(table, entries):
+        parts += ["Section by section:", by_section]
+    for curves in sorted((results / id).glob("*/*/curves.svg")):
+        parts.append(f"![{id}: curves over minutes](../results/{curves.relative_to(results)})")
+    return "\n\n".join(parts)
 
 
 def command_tables() -> str:

@@ -52,7 +52,7 @@ def test_a_finished_row_keeps_where_its_numbers_come_from(finished):
     assert len(stored["recipe_hash"]) == 64
     assert stored["machine"]["cores"] >= 1
     assert all(len(sha) == 64 for files in stored["data_hashes"].values() for sha in files.values())
-    assert [section["section"] for section in stored["sections"]] == [0]
+    assert [section["section"] for section in stored["sections"]] == [4]
     assert stored["curve"]
 
 

@@ -10,6 +10,7 @@ from recurseg.data.dataset import Dataset, open_dataset
 from recurseg.data.splits import split_cases
 from recurseg.errors import ConfigError
 from recurseg.evaluation import METRICS, evaluate
+from recurseg.evaluation.pairing import sections_of
 from recurseg.experiments.ledger import Ledger, Result, source_commit
 from recurseg.experiments.sources import find_data
 from recurseg.experiments.table import Row, Scale, Source, Table, Training
@@ -148,10 +149,11 @@ def _by_section(table: Table, run: Run, held: Dataset) -> list[dict]:
     stack = held.cases[0]
     if not metrics or len(held.cases) != 1 or stack.slice_axis is None:
         return []
+    first = int((sections_of(stack.id) or "0").split("-")[0])
     rows = []
     for section in range(stack.shape[stack.slice_axis]):
         found = evaluate(run.folder / "validation", held, metrics=metrics, sections=str(section))
-        rows.append({"section": section, **{metric: found.value(metric) for metric in metrics}})
+        rows.append({"section": first + section, **{metric: found.value(metric) for metric in metrics}})
     return rows
 
 

@@ -82,6 +82,18 @@ def markdown(table: Table, entries: Sequence[Entry]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{caption(table, entries)}"
 
 
+def sections_markdown(table: Table, entries: Sequence[Entry]) -> str:
+    """Each held-out section of a stack by itself; "" where no row has any."""
+    measures = {measure.metric: measure for measure in table.measures}
+    lines = [["network", "data", "section", *(measure.name for measure in table.measures)]]
+    for entry in entries:
+        for section in entry.result.sections if entry.result else []:
+            numbers = [f"{section[id] * measure.factor:.4g}" for id, measure in measures.items()]
+            lines.append([entry.row.name, entry.source.name, str(section["section"]), *numbers])
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) if len(lines) > 2 else ""
+
+
 def as_data(table: Table, entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """The rows as plain data."""
     return [
