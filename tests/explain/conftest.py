@@ -1,18 +1,14 @@
-"""Small models, scenes around one voxel, and packages of them."""
+"""Small models and scenes around one voxel."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from recurseg.explain import Scene
-from recurseg.inference import PackageSpec, save_package
 from recurseg.models import create_model
-from recurseg.preprocess import Preprocessing
 
 
 def small_pyramid(dims: int, *, kernel: int = 3, **options) -> torch.nn.Module:
@@ -46,46 +42,3 @@ def pyramid_scene() -> Callable[..., Scene]:
         )
 
     return make
-
-
-@pytest.fixture
-def write_package(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a package of an untrained model; of a pyramid where no name is given."""
-
-    def write(model: str = "pyramid_lstm", dims: int = 3, **options) -> Path:
-        if model == "pyramid_lstm":
-            options = {"widths": (2, 2), "pixelwise": (3,), "kernel": 3, "spatial_dims": dims} | options
-        spec = PackageSpec(
-            model=model,
-            options=options,
-            in_channels=1,
-            num_classes=2,
-            modalities=["image"],
-            class_names=["cell", "membrane"],
-            preprocessing=Preprocessing(),
-            window=(4, 24, 24)[-dims:],
-        )
-        torch.manual_seed(0)
-        return save_package(tmp_path / "package", create_model(model, in_channels=1, num_classes=2, **options), spec)
-
-    return write
-
-
-@pytest.fixture
-def stack(tmp_path: Path) -> Path:
-    """A TIFF volume of six sections of noise."""
-    import tifffile
-
-    path = tmp_path / "stack.tif"
-    tifffile.imwrite(path, np.random.default_rng(0).integers(0, 255, (6, 32, 30), dtype=np.uint8))
-    return path
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    """A PNG image of noise."""
-    from PIL import Image
-
-    path = tmp_path / "photo.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 32), dtype=np.uint8)).save(path)
-    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,15 @@ class Brightness(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         bright = 3 * (image[:, :1] - 0.5)
         return torch.cat([torch.zeros_like(bright), bright, bright - 10], dim=1)
+
+
+class OneLogit(nn.Module):
+    """A single sigmoid logit, ten times the voxel."""
+
+    spatial_dims = 2
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return 10 * image
 
 
 def segmenter(dims: int, window: tuple[int, ...], **preprocessing) -> Segmenter:
@@ -122,9 +132,7 @@ def test_a_voxel_that_is_not_there_is_one_clear_line(voxel, message):
 
 def test_a_voxel_that_is_cropped_away_is_one_clear_line():
     with pytest.raises(ConfigError, match="cropped away"):
-        make_scene(
-            segmenter(2, (16, 16), crop_foreground=True), case_of(disc((40, 44), (20, 20), 3)), voxel=(2, 2)
-        )
+        make_scene(segmenter(2, (16, 16), crop_foreground=True), case_of(disc((40, 44), (20, 20), 3)), voxel=(2, 2))
 
 
 def test_an_unknown_class_names_the_nearest():
@@ -140,6 +148,19 @@ def test_the_gradient_of_a_model_without_neighbours_is_one_voxel():
     np.testing.assert_array_equal(found.magnitude, expected)
     assert found.logit == pytest.approx(1.5)
     assert found.probability == pytest.approx(np.exp(1.5) / (1 + np.exp(1.5) + np.exp(-8.5)))
+
+
+@pytest.mark.parametrize(("class_name", "sign"), [("disc", 1), ("background", -1)])
+def test_a_sigmoid_logit_speaks_for_both_classes(class_name, sign):
+    made = segmenter(2, (8, 8))
+    spec = made.spec.model_copy(update={"num_classes": 1, "class_names": ["background", "disc"]})
+    image = np.full((8, 8), 0.1, np.float32)
+    made = replace(made, spec=spec, model=OneLogit())
+    scene, _ = make_scene(made, case_of(image), voxel=(4, 4), class_name=class_name)
+    found = input_gradient(scene)
+    assert found.logit == pytest.approx(sign)
+    assert found.probability == pytest.approx(1 / (1 + np.exp(-sign)))
+    assert found.magnitude.sum() == pytest.approx(10)
 
 
 def test_reach_is_the_distance_that_holds_a_share():

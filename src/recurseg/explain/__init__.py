@@ -2,7 +2,17 @@
 
 from recurseg.explain.case import explain_case, open_case
 from recurseg.explain.pictures import Explanation, Part, Picture, Table
-from recurseg.explain.registry import register_explainer
+from recurseg.explain.registry import Inside, register_explainer
 from recurseg.explain.scene import Scene
 
-__all__ = ["Explanation", "Part", "Picture", "Scene", "Table", "explain_case", "open_case", "register_explainer"]
+__all__ = [
+    "Explanation",
+    "Inside",
+    "Part",
+    "Picture",
+    "Scene",
+    "Table",
+    "explain_case",
+    "open_case",
+    "register_explainer",
+]

@@ -50,7 +50,8 @@ def gradient_parts(scene: Scene, found: InputGradient) -> list[Part]:
             for name, channel in zip(scene.modalities, scene.channels, strict=True)
         ]
 
-    def heat_of(title: str, axis: int | None, steps: list[int] | None = None) -> Picture:
+    def heat_of(axis: int | None, steps: list[int] | None = None) -> Picture:
+        title = f"|gradient|, {plane_title(dims, axis)}"
         return picture(title, found.magnitude, scene.voxel, axis, steps=steps, top=top, decades=DECADES, **shared)
 
     parts = [
@@ -61,7 +62,10 @@ def gradient_parts(scene: Scene, found: InputGradient) -> list[Part]:
                 "The image, and how strongly each voxel of it moves the logit: the absolute gradient, summed over "
                 f"modalities, over {DECADES} powers of ten; what is weaker is black."
             ),
-            rows=[[*image_of(axis), heat_of(f"|gradient|, {plane_title(dims, axis)}", axis)] for axis in cuts(dims)],
+            rows=[
+                *zip(*(image_of(axis) for axis in cuts(dims)), strict=True),
+                [heat_of(axis) for axis in cuts(dims)],
+            ],
         )
     ]
     if dims == 3 and scene.image.shape[2] > 1:
@@ -71,7 +75,7 @@ def gradient_parts(scene: Scene, found: InputGradient) -> list[Part]:
                 name="context_sections",
                 title="The same, section by section",
                 text="The ring marks the voxel; in other sections it is faint.",
-                rows=[[*image_of(0, steps), heat_of("|gradient|", 0, steps)]],
+                rows=[[*image_of(0, steps), heat_of(0, steps)]],
                 steps=[scene.planes[0][step] for step in steps],
                 start=steps.index(scene.voxel[0]),
                 axis="Section",

@@ -76,12 +76,22 @@ def _pyramids(scene: Scene, layer: Sequence[SweepContext]) -> Part:
             decades=PYRAMID_DECADES,
         )
 
+    image = picture(
+        scene.modalities[0],
+        scene.channels[0],
+        scene.voxel,
+        cuts(dims)[0],
+        steps=None if steps is None else [_plane_of(scene, 0, step) for step in steps],
+        spacing=scene.spacing,
+        box=[slice(side.start * size, side.stop * size) for side, size in zip(box, block, strict=True)],
+        colours="grey",
+    )
     if dims == 2:
-        rows = [[mixed(None)], [alone(context, None, moves=False) for context in layer]]
+        rows = [[image, mixed(None)], [alone(context, None, moves=False) for context in layer]]
     else:
         within, across = layer[2:], layer[:2]
         rows = [
-            [mixed(axis) for axis in cuts(dims)],
+            [image, *(mixed(axis) for axis in cuts(dims))],
             [alone(context, 0, moves=True) for context in within],
             [alone(context, axis, moves=axis == 0) for axis in (1, 0) for context in across],
         ]
@@ -90,9 +100,9 @@ def _pyramids(scene: Scene, layer: Sequence[SweepContext]) -> Part:
         name=f"pyramids_layer{number}",
         title=f"The pyramids of layer {number}",
         text=(
-            f"Which positions of the layer's input move its output at the voxel, through each sweep: the absolute "
-            f"gradient over {PYRAMID_DECADES} powers of ten. Every sweep brings a pyramid with its tip at the voxel; the "
-            f"thin line is what a kernel of {kernel} allows it.{positions}"
+            "What the layer itself gathers: which positions of its input move its output at the voxel, through each "
+            f"sweep; absolute gradients over {PYRAMID_DECADES} powers of ten. Every sweep brings a pyramid with its "
+            f"tip at the voxel; the thin line is as wide as a kernel of {kernel} lets it grow.{positions}"
         ),
         rows=rows,
         steps=("",) if steps is None else [_plane_name(scene, 0, step) for step in steps],
@@ -142,20 +152,17 @@ def _hidden_planes(scene: Scene, layers: Sequence[Sequence[SweepContext]], axis:
     voxel, spacing = _position(scene), _position_size(scene)
     planes = chosen_planes(layers[0][0].hidden.shape[axis], voxel[axis])
     slices = [_plane_of(scene, axis, plane) for plane in planes]
-    rows = [
-        [
-            picture(modality, channel, scene.voxel, axis, steps=slices, spacing=scene.spacing, colours="grey")
-            for modality, channel in zip(scene.modalities, scene.channels, strict=True)
-        ]
+    images = [
+        picture(modality, channel, scene.voxel, axis, steps=slices, spacing=scene.spacing, colours="grey")
+        for modality, channel in zip(scene.modalities, scene.channels, strict=True)
     ]
-    for layer in layers:
-        both = layer[2 * axis : 2 * axis + 2]
-        rows.append(
-            [
-                picture(_of_layer(c), c.hidden, voxel, axis, steps=planes, spacing=spacing, top=_bright(both))
-                for c in both
-            ]
-        )
+    bright = [_bright(layer[2 * axis : 2 * axis + 2]) for layer in layers]
+
+    def view(layer: Sequence[SweepContext], backward: int) -> Picture:
+        context = layer[2 * axis + backward]
+        title, top = f"layer {context.layer}, {direction_name(context.direction, 3)}", bright[context.layer - 1]
+        return picture(title, context.hidden, voxel, axis, steps=planes, spacing=spacing, top=top)
+
     first, second = (direction_name(2 * axis + backward, 3) for backward in (0, 1))
     return Part(
         name=f"hidden_{name}s",
@@ -164,7 +171,7 @@ def _hidden_planes(scene: Scene, layers: Sequence[Sequence[SweepContext]], axis:
             f"What the sweeps {first} and {second} hold at each {name}: the root mean square of the hidden channels, "
             "every layer on a scale of its own. A sweep brings only what it has passed already."
         ),
-        rows=rows,
+        rows=[images, *([view(layer, backward) for layer in layers] for backward in (0, 1))],
         steps=[scene.planes[axis][index] for index in slices],
         start=planes.index(voxel[axis]),
         axis=name.capitalize(),
@@ -204,10 +211,6 @@ def _plane_of(scene: Scene, axis: int, position: int) -> int:
 
 def _plane_name(scene: Scene, axis: int, position: int) -> str:
     return scene.planes[axis][_plane_of(scene, axis, position)]
-
-
-def _of_layer(context: SweepContext) -> str:
-    return f"layer {context.layer}, {direction_name(context.direction, 3)}"
 
 
 def _bright(contexts: Sequence[SweepContext]) -> float:
@@ -266,7 +269,7 @@ def _table(numbers: Sequence[dict[str, Any]], scene: Scene) -> Table:
                     "–" if row["reach_voxels"][key] is None else str(row["reach_voxels"][key])
                     for key in ("50%", "90%")
                 ),
-                f"{row['logit_without']:.2f}",
+                f"{round(row['logit_without'], 2) + 0.0:.2f}",
             ]
             for row in numbers
         ],

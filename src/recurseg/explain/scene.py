@@ -115,7 +115,8 @@ def make_scene(
     if tuple(window) != scene.whole:
         notes.append(
             f"Context is followed within a window of {' × '.join(map(str, window))} voxels around the voxel, out of "
-            f"{' × '.join(map(str, scene.whole))}, so that memory stays bounded; what lies outside is not seen."
+            f"{' × '.join(map(str, scene.whole))}, so that memory stays bounded; what lies outside is not seen, and "
+            "neighbouring windows are not blended in as they are in a prediction."
         )
     return replace(scene, target=target), notes
 
@@ -135,6 +136,7 @@ def choose_voxel(
         progress: Called with the fraction done.
     """
     import cc3d
+    from scipy.ndimage import distance_transform_edt
 
     spec, image = segmenter.spec, prepared.image
     slab, section = image, 0
@@ -151,8 +153,9 @@ def choose_voxel(
     what = "foreground" if wanted is None else f"'{spec.class_names[wanted]}'"
     if mask.any():
         piece = cc3d.largest_k(mask, k=1, connectivity=8, binary_image=True) != 0
-        points = np.argwhere(piece)
-        place = points[np.square(points - points.mean(axis=0)).sum(axis=1).argmin()]
+        depth = distance_transform_edt(np.pad(piece, 1))[1:-1, 1:-1]
+        points = np.argwhere(depth >= depth.max() / 2)  # not at its edge, where the model is in doubt
+        place = points[np.square(points - np.argwhere(piece).mean(axis=0)).sum(axis=1).argmin()]
         how = f"The voxel is the middle of the largest {what} piece of the prediction in the central section."
     else:
         score = scores[1:].max(axis=0) if wanted is None else scores[wanted]

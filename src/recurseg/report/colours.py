@@ -12,6 +12,8 @@ SOURCES = ((214, 39, 140), (148, 103, 255), (255, 150, 20), (240, 228, 66), (60,
 """Colours of up to six sources; two of a pair lie near each other, pairs far apart."""
 SHARPNESS = 6
 """How much more the stronger of two sources counts for the mixed colour."""
+GLOW = 0.7
+"""Exponent of its brightness: below 1, weak sources are seen too."""
 
 
 def colour(picture: Picture) -> np.ndarray:
@@ -54,4 +56,4 @@ def _mixed(height: np.ndarray) -> np.ndarray:
     weight = height**SHARPNESS
     hue = weight @ np.asarray(SOURCES[: height.shape[-1]], np.float32)
     hue /= np.maximum(weight.sum(axis=-1, keepdims=True), 1e-12)
-    return (hue * height.max(axis=-1, keepdims=True)).round().astype(np.uint8)
+    return (hue * height.max(axis=-1, keepdims=True) ** GLOW).round().astype(np.uint8)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,12 @@ from recurseg.data.files import require_writable, write_json, write_text
 from recurseg.explain import Explanation, Part, Picture, explain_case, open_case
 from recurseg.report import layers
 from recurseg.report.colours import SOURCES, colour, heat_colours
-from recurseg.report.figures import shown_ratio, write_figure
+from recurseg.report.figures import shown_ratio, to_scale, write_figure
 
 BOUND = (140, 160, 175)
+"""Colour of the line around what cannot be left."""
+OUTLINE = 480
+"""Longest side of that line's picture, in pixels."""
 
 
 def explain(
@@ -62,9 +67,18 @@ def explain(
     require_writable(out)
     segmenter = load(run, device=device, window=window, plugin=plugin)
     chosen = open_case(Path(case), segmenter.spec.modalities)
-    with CasesBar([1000], quiet=quiet) as bar:
-        bar.start(chosen.id)
-        explanation = explain_case(segmenter, chosen, voxel=voxel, class_name=class_name, progress=bar.within)
+    with ExitStack() as stack:
+
+        @cache
+        def bar() -> CasesBar:
+            """Shown once the first work is done, so that it does not stand above the line of a wrong option."""
+            shown = stack.enter_context(CasesBar([1000], quiet=quiet))
+            shown.start(chosen.id)
+            return shown
+
+        explanation = explain_case(
+            segmenter, chosen, voxel=voxel, class_name=class_name, progress=lambda fraction: bar().within(fraction)
+        )
     write_explanation(explanation, out)
     return explanation
 
@@ -153,21 +167,21 @@ def _moving(part: dict[str, Any]) -> dict[str, Any]:
 
 def _picture(picture: Picture) -> dict[str, Any]:
     height, width = picture.values.shape[1:3]
-    mark = picture.mark
+    mark, ratio = picture.mark, shown_ratio(picture)
     return {
-        "title": picture.title,
+        "title": picture.title if to_scale(picture) else f"{picture.title} (squeezed)",
         "frames": [_encoded(frame, exact=picture.colours != "grey") for frame in colour(picture)],
-        "bounds": [] if picture.bound is None else [_outlined(bound) for bound in picture.bound],
-        "ratio": round(shown_ratio(picture), 4),
+        "bounds": [] if picture.bound is None else [_outlined(bound, ratio) for bound in picture.bound],
+        "ratio": round(ratio, 4),
         "mark": mark and [round(100 * (i + 0.5) / size, 2) for i, size in zip(mark, (height, width), strict=True)],
         "mark_step": picture.mark_step,
         "smooth": picture.colours == "grey",
     }
 
 
-def _outlined(bound: np.ndarray) -> str:
-    zoom = max(1, round(480 / max(bound.shape)))
-    size = (bound.shape[0] * zoom, bound.shape[1] * zoom)
+def _outlined(bound: np.ndarray, ratio: float) -> str:
+    longest = max(OUTLINE, *bound.shape)
+    size = (longest, round(longest * ratio)) if ratio < 1 else (round(longest / ratio), longest)
     return layers.outline(bound.astype(np.uint8), BOUND, size, 2)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from pathlib import Path
+
+import numpy as np
 
 from recurseg.errors import ResourceError
 from recurseg.explain import Part, Picture
@@ -12,8 +15,8 @@ from recurseg.report.colours import SOURCES, colour
 
 WIDTH = 10.0
 """Of a figure, in inches."""
-LONGEST = 3.0
-"""Most that a picture is longer than high, or higher than long; thinner ones are stretched."""
+RATIOS = (0.8, 3.0)
+"""Width by height that a picture has at least and at most; others are squeezed."""
 
 
 def write_figure(part: Part, path: Path) -> Path:
@@ -31,14 +34,23 @@ def write_figure(part: Part, path: Path) -> Path:
     """
     from matplotlib.figure import Figure
 
-    heights = [max(WIDTH / len(row) / shown_ratio(picture) for picture in row) + 0.35 for row in part.rows]
-    figure = Figure(figsize=(WIDTH, sum(heights) + 0.5), layout="constrained", facecolor="white")
+    heights = [max(WIDTH / max(len(row), 2) / shown_ratio(picture) for picture in row) + 0.35 for row in part.rows]
+    figure = Figure(figsize=(WIDTH, sum(heights) + 0.8), layout="constrained", facecolor="white")
     step = f", {part.steps[part.start]}" if len(part.steps) > 1 else ""
     figure.suptitle(f"{part.title}{step}", fontsize=12)
+    sources = next((picture.sources for row in part.rows for picture in row if picture.sources), ())
+    if sources:
+        from matplotlib.patches import Patch
+
+        keys = [Patch(color=np.divide(rgb, 255), label=name) for rgb, name in zip(SOURCES, sources, strict=False)]
+        figure.legend(handles=keys, loc="outside lower center", ncols=len(sources), fontsize=8, frameon=False)
     rows = figure.subfigures(len(part.rows), 1, height_ratios=heights, squeeze=False)[:, 0]
     for subfigure, row in zip(rows, part.rows, strict=True):
-        for axes, picture in zip(subfigure.subplots(1, len(row), squeeze=False)[0], row, strict=True):
+        places = subfigure.subplots(1, max(len(row), 2), squeeze=False)[0]
+        for axes, picture in zip(places, row, strict=False):
             _draw(axes, picture, part.start)
+        for axes in places[len(row) :]:
+            axes.set_axis_off()
     part_path = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,21 +68,22 @@ def _draw(axes, picture: Picture, step: int) -> None:
     height, width = picture.values.shape[1:3]
     axes.imshow(colour(picture)[frame], aspect=width / height / shown_ratio(picture), interpolation="nearest")
     if picture.bound is not None and 0 < picture.bound[frame].mean() < 1:
-        axes.contour(picture.bound[frame], [0.5], colors="#8ca0af", linewidths=0.7)
+        edge = np.kron(picture.bound[frame], np.ones((8, 8)))
+        axes.contour(edge, [0.5], colors="#8ca0af", linewidths=0.7, extent=(-0.5, width - 0.5, -0.5, height - 0.5))
     if picture.mark is not None and picture.mark_step in (None, step):
         axes.plot(picture.mark[1], picture.mark[0], "o", mfc="none", mec="#3fd0ff", ms=9, mew=1.2)
     axes.set_title(picture.title, fontsize=9)
     axes.set_xticks([])
     axes.set_yticks([])
-    for i, name in enumerate(picture.sources):
-        rgb = [value / 255 for value in SOURCES[i]]
-        axes.plot([], [], "s", color=rgb, label=name)
-    if picture.sources:
-        axes.legend(fontsize=6, loc="upper left", ncols=2, framealpha=0.6, handletextpad=0.2, columnspacing=0.8)
 
 
 def shown_ratio(picture: Picture) -> float:
     """Width of a picture by its height, as drawn."""
     height, width = picture.values.shape[1:3]
-    ratio = width * picture.pixel[1] / (height * picture.pixel[0])
-    return min(max(ratio, 1 / LONGEST), LONGEST)
+    return min(max(width * picture.pixel[1] / (height * picture.pixel[0]), RATIOS[0]), RATIOS[1])
+
+
+def to_scale(picture: Picture) -> bool:
+    """Whether a picture has the proportions of its voxels."""
+    height, width = picture.values.shape[1:3]
+    return math.isclose(shown_ratio(picture), width * picture.pixel[1] / (height * picture.pixel[0]))
