@@ -42,17 +42,18 @@ def input_gradient(scene: Scene) -> InputGradient:
 def gradient_parts(scene: Scene, found: InputGradient) -> list[Part]:
     """Pictures: the planes through the voxel, and the window section by section."""
     dims, top = scene.dims, float(found.magnitude.max())
-    shared = {"spacing": scene.spacing}
 
     def image_of(axis: int | None, steps: list[int] | None = None) -> list[Picture]:
         return [
-            picture(name, channel, scene.voxel, axis, steps=steps, colours="grey", **shared)
+            picture(name, channel, scene.voxel, axis, steps=steps, colours="grey", spacing=scene.spacing)
             for name, channel in zip(scene.modalities, scene.channels, strict=True)
         ]
 
     def heat_of(axis: int | None, steps: list[int] | None = None) -> Picture:
         title = f"|gradient|, {plane_title(dims, axis)}"
-        return picture(title, found.magnitude, scene.voxel, axis, steps=steps, top=top, decades=DECADES, **shared)
+        return picture(
+            title, found.magnitude, scene.voxel, axis, steps=steps, top=top, decades=DECADES, spacing=scene.spacing
+        )
 
     parts = [
         Part(

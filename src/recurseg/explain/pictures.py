@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+Colours = Literal["grey", "heat", "mixed"]
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -29,7 +31,7 @@ class Picture:
 
     title: str
     values: np.ndarray
-    colours: Literal["grey", "heat", "mixed"] = "heat"
+    colours: Colours = "heat"
     top: float = 1.0
     decades: int = 0
     sources: tuple[str, ...] = ()

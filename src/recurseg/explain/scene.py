@@ -153,7 +153,7 @@ def choose_voxel(
     what = "foreground" if wanted is None else f"'{spec.class_names[wanted]}'"
     if mask.any():
         piece = cc3d.largest_k(mask, k=1, connectivity=8, binary_image=True) != 0
-        depth = distance_transform_edt(np.pad(piece, 1))[1:-1, 1:-1]
+        depth = np.asarray(distance_transform_edt(np.pad(piece, 1)))[1:-1, 1:-1]
         points = np.argwhere(depth >= depth.max() / 2)  # not at its edge, where the model is in doubt
         place = points[np.square(points - np.argwhere(piece).mean(axis=0)).sum(axis=1).argmin()]
         how = f"The voxel is the middle of the largest {what} piece of the prediction in the central section."

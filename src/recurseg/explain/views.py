@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recurseg.explain.pictures import Picture
+from recurseg.explain.pictures import Colours, Picture
 
 DECADES = 4
 """Powers of ten that pictures of gradients tell apart; what is weaker is black."""
@@ -46,7 +46,7 @@ def picture(
     steps: Sequence[int] | None = None,
     box: Sequence[slice] | None = None,
     bound: np.ndarray | None = None,
-    colours="heat",
+    colours: Colours = "heat",
     top: float = 1.0,
     decades: int = 0,
     sources: tuple[str, ...] = (),

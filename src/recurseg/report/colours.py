@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -32,6 +33,11 @@ def heat_colours() -> np.ndarray:
     import matplotlib
 
     return (np.asarray(matplotlib.colormaps["inferno"](np.arange(256)))[:, :3] * 255).round().astype(np.uint8)
+
+
+def hexadecimal(rgb: Sequence[int]) -> str:
+    """Red, green and blue as "#rrggbb"."""
+    return "#{:02x}{:02x}{:02x}".format(*rgb)
 
 
 def _grey(values: np.ndarray) -> np.ndarray:

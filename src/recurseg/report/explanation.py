@@ -18,7 +18,7 @@ from recurseg import __version__
 from recurseg.data.files import require_writable, write_json, write_text
 from recurseg.explain import Explanation, Part, Picture, explain_case, open_case
 from recurseg.report import layers
-from recurseg.report.colours import SOURCES, colour, heat_colours
+from recurseg.report.colours import SOURCES, colour, heat_colours, hexadecimal
 from recurseg.report.figures import shown_ratio, to_scale, write_figure
 
 BOUND = (140, 160, 175)
@@ -118,7 +118,7 @@ def render(explanation: Explanation) -> str:
     for name, names in {"style": ("style.css", "explain.css"), "script": ("explain.js",)}.items():
         text = "\n".join((folder / file).read_text(encoding="utf-8") for file in names)
         environment.globals[name] = Markup(text)
-    stops = ", ".join("#{:02x}{:02x}{:02x}".format(*rgb) for rgb in heat_colours()[::17])
+    stops = ", ".join(hexadecimal(rgb) for rgb in heat_colours()[::17])
     parts = [_part(part) if isinstance(part, Part) else part for part in explanation.parts]
     return environment.get_template("explain.html.j2").render(
         model=explanation.model,
@@ -144,7 +144,7 @@ def _part(part: Part) -> dict[str, Any]:
         "steps": list(part.steps),
         "start": part.start,
         "axis": part.axis,
-        "sources": [(name, "#{:02x}{:02x}{:02x}".format(*SOURCES[i])) for i, name in enumerate(mixed)],
+        "sources": [(name, hexadecimal(SOURCES[i])) for i, name in enumerate(mixed)],
         "scale": None if heat is None else (f"10⁻{_superscript(heat.decades)}" if heat.decades else "0"),
     }
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from recurseg.errors import ResourceError
 from recurseg.explain import Part, Picture
-from recurseg.report.colours import SOURCES, colour
+from recurseg.report.colours import SOURCES, colour, hexadecimal
 
 WIDTH = 10.0
 """Of a figure, in inches."""
@@ -42,7 +42,7 @@ def write_figure(part: Part, path: Path) -> Path:
     if sources:
         from matplotlib.patches import Patch
 
-        keys = [Patch(color=np.divide(rgb, 255), label=name) for rgb, name in zip(SOURCES, sources, strict=False)]
+        keys = [Patch(color=hexadecimal(rgb), label=name) for rgb, name in zip(SOURCES, sources, strict=False)]
         figure.legend(handles=keys, loc="outside lower center", ncols=len(sources), fontsize=8, frameon=False)
     rows = figure.subfigures(len(part.rows), 1, height_ratios=heights, squeeze=False)[:, 0]
     for subfigure, row in zip(rows, part.rows, strict=True):
