@@ -64,7 +64,9 @@ class PackageSpec(BaseModel):
     def _consistent(self) -> PackageSpec:
         channels = len(self.preprocessing.channels(self.modalities))
         if channels != self.in_channels:
-            raise ValueError(f"modalities {', '.join(self.modalities)} make {channels} channels, not {self.in_channels}")
+            raise ValueError(
+                f"modalities {', '.join(self.modalities)} make {channels} channels, not {self.in_channels}"
+            )
         classes = max(self.num_classes, 2)
         if len(self.class_names) != classes:
             raise ValueError(f"{len(self.class_names)} class names for {classes} classes")
