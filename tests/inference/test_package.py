@@ -97,7 +97,7 @@ def test_missing_and_damaged_files_are_named_in_one_line(make_package: MakePacka
         ({"options": {"above": 1}}, r"no option 'above'"),
         ({"class_names": ["one"]}, r"class_names"),
         ({"label_map": {"7": 0}}, r"no file value for class 1 \(cell\)"),
-        ({"modalities": ["a", "b"]}, r"2 modalities do not fill 1 channels"),
+        ({"modalities": ["a", "b"]}, r"modalities a, b make 2 channels, not 1"),
         ({"preprocessing": {"spacin": None}}, r"unknown key 'preprocessing.spacin'; did you mean 'spacing'"),
     ],
     ids=lambda value: str(value)[:30] if isinstance(value, dict) else "",
