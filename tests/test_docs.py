@@ -29,6 +29,8 @@ from pathlib import Path
 import pytest
 
 from recurseg.cli.main import main
+from recurseg.experiments import Ledger, find_table
+from recurseg.experiments.show import values
 from recurseg.models import registry
 
 ROOT = Path(__file__).parents[1]
@@ -200,3 +202,18 @@ def test_the_readme_names_every_model():
     readme = (ROOT / "README.md").read_text()
     missing = [name for name in model_names() if f"`{name}`" not in readme]
     assert missing == []
+
+
+def test_the_readmes_results_are_those_of_the_ledger():
+    table = find_table("pyramid_lstm/table1")
+    readme = (ROOT / "README.md").read_text().splitlines()
+    shown = {line.split(" | ")[0].removeprefix("| "): line for line in readme if line.startswith("| ")}
+    for row in table.rows:
+        result = Ledger(ROOT / "docs" / "results").read(table.id, "isbi2012_em", "small", row.id)
+        if result is None:
+            assert row.name not in shown
+            continue
+        found = values(table, result)
+        numbers = [f"{found[name]:.3g}" for name in ("wrong pixels at 0.5", "Rand error", "warping error ×1000")]
+        cells = [row.name, f"{result.parameters:,}", f"{result.steps:,}", f"{result.seconds / 60:.1f}", *numbers]
+        assert shown[row.name] == "| " + " | ".join(cells) + " |"

@@ -62,7 +62,7 @@ def warp(reference: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 
     Rounds go over four interleaved lattices of every second row and column, upper left first. No two pixels of a
     lattice are neighbours, so flipping all its simple points at once is the same as one by one. It ends with a round
-    that flips none. Another order can leave other pixels.
+    that flips none; a point that was not simple waits until a neighbour flips. Another order can leave other pixels.
 
     Args:
         reference: Cells, bool (H, W).
@@ -76,17 +76,17 @@ def warp(reference: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     goal = np.pad(prediction, 1).astype(np.uint8).ravel()
     stride = width + 2
     around = _around(stride)
-    waiting = np.flatnonzero(warped != goal)
-    while waiting.size:
-        lattice = waiting // stride % 2 * 2 + waiting % stride % 2
-        flipped = []
-        for number in (3, 2, 1, 0):
-            points = waiting[lattice == number]
+    places = np.arange(warped.size).reshape(-1, stride)
+    lattices = [places[row::2, column::2].ravel() for row in (1, 0) for column in (1, 0)]
+    waiting = warped != goal
+    while waiting.any():
+        for lattice in lattices:
+            points = lattice[waiting[lattice]]
+            waiting[points] = False
             points = points[SIMPLE[warped[points[:, None] + around] @ _BITS]]
             warped[points] ^= 1
-            flipped.append(points)
-        near = np.unique(np.concatenate(flipped)[:, None] + around)
-        waiting = near[warped[near] != goal[near]]
+            near = points[:, None] + around
+            waiting[near] = warped[near] != goal[near]
     return warped.reshape(height + 2, stride)[1:-1, 1:-1].astype(bool)
 
 
