@@ -169,9 +169,11 @@ def _recurrent(model: str, facts: Facts) -> _Design:
         "init": "orthogonal",
     }
     if model == "pyramid_lstm":
+        lr = 5e-3
         options |= {"kernel": 5, "forget_bias": 1.0}
         cells = "kernels of 5 instead of 7, forget bias 1"
     else:
+        lr = 1.25e-2  # the best of 2e-3, 5e-3 and 1.25e-2 on the EM stack
         axes = 2 if facts.flat else 3
         options["forget_bias"] = round(-math.log(axes - 1), 2)
         cells = f"forget bias {options['forget_bias']:g}: {axes} gates a cell that open wider together let it grow"
@@ -188,7 +190,7 @@ def _recurrent(model: str, facts: Facts) -> _Design:
         "orthogonal recurrent weights, AdamW on the log-likelihood: the recipe of the paper "
         "(U(-0.1, 0.1), RMSprop, squared error) needs thousands of updates to get under way",
     ]
-    return _Design(options, _within(window, facts), batch, _within(tile, facts), 5e-3, why)
+    return _Design(options, _within(window, facts), batch, _within(tile, facts), lr, why)
 
 
 def _convolutional(model: str, facts: Facts) -> _Design:
