@@ -70,6 +70,15 @@ def _levels(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.searchsorted(THRESHOLDS, prediction.astype(np.float32), side="right").astype(np.uint8)
 
 
+def numbered(cell: np.ndarray) -> np.ndarray:
+    """Numbers the 4-connected pieces of a section, bool (H, W), from 1; 0 is what lies between them."""
+    from scipy.ndimage import label
+
+    cells = np.empty(cell.shape, dtype=np.int32)
+    label(cell, output=cells)
+    return cells
+
+
 def thresholds_of(prediction: np.ndarray) -> range:
     """Numbers, from 1, of the thresholds worth trying: all for probabilities, one for masks."""
     return range(1 if prediction.dtype.kind == "f" else len(THRESHOLDS), len(THRESHOLDS) + 1)
@@ -144,13 +153,12 @@ def _pairs(sizes: np.ndarray) -> float:
 
 def _section_pairs(predicted_cell: np.ndarray, true_cells: np.ndarray) -> tuple[float, float, float]:
     """Pairs of one section: (both, prediction, reference), over the pixels of the reference's cells."""
-    from scipy.ndimage import label
     from scipy.sparse import coo_array
 
-    cells, number = label(predicted_cell)  # type: ignore[misc]  # 4-connected
+    cells = numbered(predicted_cell)
     inside = true_cells > 0
     truth, found = true_cells[inside], cells[inside]
-    shape = (int(true_cells.max(initial=0)) + 1, number + 1)
+    shape = (int(true_cells.max(initial=0)) + 1, int(cells.max(initial=0)) + 1)
     table = coo_array((np.ones(len(truth)), (truth, found)), shape=shape).tocsc()
     in_cells = table[:, 1:]  # predicted membrane is no cell: its pixels form no pairs
     return _pairs(in_cells.data), _pairs(in_cells.sum(axis=0)), _pairs(table.sum(axis=1))
@@ -168,12 +176,10 @@ def pair_counts(prediction: np.ndarray, reference: np.ndarray, spacing: Sequence
         Pairs over the thresholds (one for masks, ten for probabilities). Only pixels in the reference's
         cells count: its membrane (the "zero component") is left out.
     """
-    from scipy.ndimage import label
-
     thresholds = thresholds_of(prediction)
     totals = np.zeros((len(thresholds), 3))
     for section in sections(prediction, reference):
-        true_cells, _ = label(section.cell)  # type: ignore[misc]
+        true_cells = numbered(section.cell)
         for row, threshold in enumerate(thresholds):
             totals[row] += _section_pairs(section.levels < threshold, true_cells)
     return Pairs(*totals.T)

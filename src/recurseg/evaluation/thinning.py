@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recurseg.evaluation.partition import sections, thresholds_of
+from recurseg.evaluation.partition import numbered, sections, thresholds_of
 
 
 class Agreement(NamedTuple):
@@ -40,11 +40,10 @@ def thin(cell: np.ndarray) -> np.ndarray:
     Returns:
         Cells by number from 1, 0 on the lines, (H, W); an image without any cell is one cell.
     """
-    from scipy.ndimage import label
     from skimage.segmentation import watershed
 
-    cells, number = label(cell)  # type: ignore[misc]
-    if not number:
+    cells = numbered(cell)
+    if not cells.any():
         return np.ones_like(cells)
     return watershed(np.zeros(cell.shape, np.uint8), cells, connectivity=1, watershed_line=True)
 
@@ -57,15 +56,13 @@ def agreement(prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[f
         reference: Membrane mask, bool or 0/1; 255 is ignored.
         spacing: Not used.
     """
-    from scipy.ndimage import label
-
     thresholds = thresholds_of(prediction)
     squares = np.zeros((3, len(thresholds)))
     information: list[list[float]] = []
     for section in sections(prediction, reference):
         if not section.cell.any():
             continue
-        truth, _ = label(section.cell)  # type: ignore[misc]
+        truth = numbered(section.cell)
         sizes = [_overlaps(thin(section.predicted_cell(t)), truth) for t in thresholds]
         squares += np.transpose([[np.square(s).sum() for s in three] for three in sizes])
         information.append([_information(*three) for three in sizes])

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recurseg.evaluation.partition import sections, thresholds_of
+from recurseg.evaluation.partition import numbered, sections, thresholds_of
 
 RADIUS = 20
 """Pixels around a cell pixel in which it is looked for a way round it before its removal counts as a split."""
@@ -101,9 +101,7 @@ def merging_or_splitting(warped: np.ndarray, differing: np.ndarray) -> np.ndarra
         Bool (H, W). A differing pixel is in where its eight neighbours hold two cells, or, itself a cell pixel, would
         hold two without it within RADIUS pixels.
     """
-    from scipy.ndimage import label
-
-    cells = np.pad(label(warped)[0], 1)  # type: ignore[index]
+    cells = np.pad(numbered(warped), 1)
     stride = cells.shape[1]
     places = np.flatnonzero(np.pad(differing, 1))
     found = _cells_among(cells.ravel()[places[:, None] + _around(stride)]) > 1
@@ -127,7 +125,8 @@ def _splits(warped: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
         batch = slice(start, start + BATCH)
         without = windows[rows[batch], columns[batch]].copy()
         without[:, RADIUS, RADIUS] = False
-        pieces = label(without, in_plane)[0]  # type: ignore[index]
+        pieces = np.empty(without.shape, dtype=np.int32)
+        label(without, in_plane, output=pieces)
         splits[batch] = _cells_among(pieces[:, middle, middle].reshape(-1, 9)) > 1
     return splits
 

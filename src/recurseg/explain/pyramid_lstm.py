@@ -11,8 +11,9 @@ from recurseg.explain.gradient import reach_of
 from recurseg.explain.pictures import Part, Picture, Table
 from recurseg.explain.registry import Inside, register_explainer
 from recurseg.explain.scene import AXES, Scene
-from recurseg.explain.sweeps import SweepContext, direction_name, pyramid_bound, sweep_contexts
+from recurseg.explain.sweeps import SweepContext, direction_name, network_of, pyramid_bound, sweep_contexts
 from recurseg.explain.views import DECADES, chosen_planes, cuts, picture, plane_title, worth_showing
+from recurseg.layers.sweep import PyramidSweep
 
 PYRAMID_DECADES = 6
 """Powers of ten that the pyramids of a layer show."""
@@ -26,7 +27,7 @@ def explain_pyramid_lstm(scene: Scene, progress: Callable[[float], None]) -> Ins
     parts: list[Part | Table] = [_pyramids(scene, layer) for layer in reversed(layers)]
     parts.append(_through(scene, layers))
     numbers = [_numbers(scene, context, layer) for layer in layers for context in layer]
-    parts.append(_table(numbers, scene))
+    parts.append(_table(numbers))
     if scene.dims == 2:
         parts.append(_hidden_images(scene, layers))
     else:
@@ -43,7 +44,9 @@ def _pyramids(scene: Scene, layer: Sequence[SweepContext]) -> Part:
     top, box = max(float(volume.max()) for volume in volumes), worth_showing(volumes, voxel, PYRAMID_DECADES)
     names = tuple(direction_name(context.direction, dims) for context in layer)
     steps = None if dims == 2 else chosen_planes(volumes[0].shape[0], voxel[0])
-    kernel = getattr(scene.model, "sweeps")[number - 1].weight_h.shape[-1]  # noqa: B009
+    sweep = network_of(scene).sweeps[number - 1]
+    assert isinstance(sweep, PyramidSweep)
+    kernel = sweep.weight_h.shape[-1]
 
     def mixed(axis: int | None) -> Picture:
         return picture(
@@ -245,7 +248,7 @@ def _numbers(scene: Scene, context: SweepContext, layer: Sequence[SweepContext])
     }
 
 
-def _table(numbers: Sequence[dict[str, Any]], scene: Scene) -> Table:
+def _table(numbers: Sequence[dict[str, Any]]) -> Table:
     def percent(value: float | None) -> str:
         return "–" if value is None else f"{100 * value:.0f} %"
 
@@ -265,10 +268,7 @@ def _table(numbers: Sequence[dict[str, Any]], scene: Scene) -> Table:
                 str(row["layer"]),
                 row["direction"],
                 percent(row["share_image"]),
-                *(
-                    "–" if row["reach_voxels"][key] is None else str(row["reach_voxels"][key])
-                    for key in ("50%", "90%")
-                ),
+                *(voxels(row["reach_voxels"][key]) for key in ("50%", "90%")),
                 f"{round(row['logit_without'], 2) + 0.0:.2f}",
             ]
             for row in numbers
@@ -282,4 +282,4 @@ def _share(part: np.ndarray, parts: Sequence[np.ndarray]) -> float | None:
 
 
 def _block(scene: Scene) -> tuple[int, ...]:
-    return getattr(scene.model, "block")  # noqa: B009
+    return network_of(scene).block

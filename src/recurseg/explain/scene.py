@@ -15,6 +15,7 @@ from recurseg.errors import ConfigError, did_you_mean
 from recurseg.explain.coordinates import prepared_voxel, stored_voxel
 from recurseg.inference.predictor import Segmenter, match_modalities
 from recurseg.inference.tiling import predict_probabilities
+from recurseg.models import spatial_dims_of
 from recurseg.preprocess import Prepared, prepare
 
 AXES = ("section", "row", "column")
@@ -141,7 +142,9 @@ def choose_voxel(
     spec, image = segmenter.spec, prepared.image
     slab, section = image, 0
     if image.ndim == 4:
-        depth = min(spec.window[0] if len(spec.window) == 3 and _dims(segmenter.model) == 3 else 1, image.shape[1])
+        depth = min(
+            spec.window[0] if len(spec.window) == 3 and spatial_dims_of(segmenter.model) == 3 else 1, image.shape[1]
+        )
         middle = image.shape[1] // 2
         first = min(max(middle - depth // 2, 0), image.shape[1] - depth)
         slab, section = image[:, first : first + depth], middle - first
@@ -168,17 +171,17 @@ def choose_voxel(
 def _window(segmenter: Segmenter, prepared: Prepared, at: tuple[int, ...]) -> Scene:
     spec, shape = segmenter.spec, prepared.image.shape[1:]
     sides = ((1,) * (len(shape) - len(spec.window)) + tuple(spec.window))[-len(shape) :]
-    if _dims(segmenter.model) < len(shape):
+    if spatial_dims_of(segmenter.model) < len(shape):
         sides = (1, *sides[1:])
     sides = tuple(min(pair) for pair in zip(sides, shape, strict=True))
     corner = tuple(min(max(i - side // 2, 0), size - side) for i, side, size in zip(at, sides, shape, strict=True))
     part = prepared.image[(slice(None), *(slice(c, c + s) for c, s in zip(corner, sides, strict=True)))]
     inside = tuple(i - c for i, c in zip(at, corner, strict=True))
     planes, spacing = _plane_names(prepared, at, corner, sides), prepared.spacing
-    if len(shape) < _dims(segmenter.model):
+    if len(shape) < spatial_dims_of(segmenter.model):
         part, inside = part[:, None], (0, *inside)
         planes, spacing, whole = (["image"], *planes), (1.0, *spacing), (1, *shape)
-    elif len(shape) > _dims(segmenter.model):
+    elif len(shape) > spatial_dims_of(segmenter.model):
         part, inside, planes, spacing, whole = part[:, 0], inside[1:], planes[1:], spacing[1:], shape[1:]
     else:
         whole = shape
@@ -206,7 +209,3 @@ def _plane_names(prepared: Prepared, at, corner, sides) -> tuple[list[str], ...]
             [f"{AXES[-len(at) :][axis]} {stored_voxel(point, prepared.geometry)[stored_axis]}" for point in moved]
         )
     return tuple(names)
-
-
-def _dims(model: nn.Module) -> int:
-    return getattr(model, "spatial_dims")  # noqa: B009

@@ -48,6 +48,12 @@ class SweepContext:
         return self.direction % 2 == 1
 
 
+def network_of(scene: Scene) -> PyramidLSTM:
+    """The network of a scene that is a PyraMiD-LSTM's."""
+    assert isinstance(scene.model, PyramidLSTM)
+    return scene.model
+
+
 def direction_name(direction: int, dims: int) -> str:
     """Where a sweep comes from: "from above"; the forward sweep along an axis brings what lies at lower indices."""
     return f"from {SIDES['DHW'[-dims:][direction // 2]][direction % 2]}"
@@ -76,8 +82,7 @@ def sweep_contexts(scene: Scene, progress: Callable[[float], None]) -> list[Swee
         scene: Of a PyraMiD-LSTM.
         progress: Called with the fraction done.
     """
-    model = scene.model
-    assert isinstance(model, PyramidLSTM)
+    model = network_of(scene)
     image = scene.image.clone().requires_grad_()
     inputs: list[Tensor] = []
     outputs: list[Tensor] = []

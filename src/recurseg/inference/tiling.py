@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from recurseg.errors import ConfigError
+from recurseg.models import spatial_dims_of
 
 Precision = Literal["float32", "bf16", "fp16"]
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -55,7 +56,7 @@ def predict_probabilities(
     was_training = model.training
     model.eval()
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    dims: int = getattr(model, "spatial_dims")  # noqa: B009
+    dims = spatial_dims_of(model)
     batch = _to_batch(torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)), dims)
     sizes = tuple(batch.shape[2:])
     roi = tuple(min(*pair) for pair in zip(_window_of(window, len(sizes)), sizes, strict=True))

@@ -8,6 +8,16 @@ from recurseg.models.registry import (
     model_info,
     model_names,
     register_model,
+    spatial_dims_of,
 )
 
-__all__ = ["ModelInfo", "create_model", "list_models", "load_plugin", "model_info", "model_names", "register_model"]
+__all__ = [
+    "ModelInfo",
+    "create_model",
+    "list_models",
+    "load_plugin",
+    "model_info",
+    "model_names",
+    "register_model",
+    "spatial_dims_of",
+]

@@ -151,6 +151,13 @@ def model_info(name: str) -> ModelInfo:
     )
 
 
+def spatial_dims_of(model: nn.Module) -> int:
+    """Axes of the images that a model takes, 2 or 3."""
+    dims = model.spatial_dims
+    assert isinstance(dims, int)
+    return dims
+
+
 def model_names() -> list[str]:
     """Names of all models, sorted, without importing any."""
     return sorted({*_modules(), *_entries})
