@@ -7,12 +7,10 @@ import io
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from recurseg import __version__
 from recurseg.data.files import require_writable, write_json, write_text
@@ -20,6 +18,7 @@ from recurseg.explain import Explanation, Part, Picture, explain_case, open_case
 from recurseg.report import layers
 from recurseg.report.colours import SOURCES, colour, heat_colours, hexadecimal
 from recurseg.report.figures import shown_ratio, to_scale, write_figure
+from recurseg.report.html import render_page
 
 BOUND = (140, 160, 175)
 """Colour of the line around what cannot be left."""
@@ -105,22 +104,12 @@ def write_explanation(explanation: Explanation, out: Path) -> Path:
 
 def render(explanation: Explanation) -> str:
     """The page as HTML."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("recurseg.report", "template"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    folder = files("recurseg.report") / "template"
-    for name, names in {"style": ("style.css", "explain.css"), "script": ("explain.js",)}.items():
-        text = "\n".join((folder / file).read_text(encoding="utf-8") for file in names)
-        environment.globals[name] = Markup(text)
     stops = ", ".join(hexadecimal(rgb) for rgb in heat_colours()[::17])
     parts = [_part(part) if isinstance(part, Part) else part for part in explanation.parts]
-    return environment.get_template("explain.html.j2").render(
+    return render_page(
+        "explain.html.j2",
+        styles=["style.css", "explain.css"],
+        script="explain.js",
         model=explanation.model,
         case=explanation.case,
         facts=explanation.facts,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from datetime import datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from recurseg.data.files import write_text
 from recurseg.evaluation.metrics import METRICS
 from recurseg.report.curves import charts
 from recurseg.report.folder import RunFiles, read_run
+from recurseg.report.html import render_page
 from recurseg.report.numbers import case_table, main_metric, summary_rows, verdict
 from recurseg.report.overlays import draw_cases
 
@@ -44,19 +44,7 @@ def write_report(run: Path | str) -> Path:
 
 def render(run: RunFiles) -> str:
     """The page as HTML."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("recurseg.report", "template"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    folder = files("recurseg.report") / "template"
-    environment.globals["style"] = Markup((folder / "style.css").read_text(encoding="utf-8"))
-    environment.globals["script"] = Markup((folder / "page.js").read_text(encoding="utf-8"))
-    return environment.get_template("report.html.j2").render(**_content(run))
+    return render_page("report.html.j2", styles=["style.css"], script="page.js", **_content(run))
 
 
 def _content(run: RunFiles) -> dict[str, Any]:
