@@ -8,7 +8,6 @@ from pathlib import Path
 
 from recurseg.data.dataset import Dataset, open_dataset
 from recurseg.data.splits import split_cases
-from recurseg.errors import ConfigError
 from recurseg.evaluation import METRICS, evaluate
 from recurseg.evaluation.pairing import sections_of
 from recurseg.experiments.ledger import Ledger, Result, source_commit
@@ -27,7 +26,7 @@ class Entry:
     Attributes:
         row: Of the table.
         source: The data.
-        state: "done", "not run", "stale: …" or "no such run".
+        state: "done", "not run", "stale: the recipe changed", "no full run" (smoke, small), or "stored (small)".
         result: Where it is done.
     """
 
@@ -168,19 +167,9 @@ def _curve(run: Run) -> list[dict[str, float]]:
 
 
 def split_row(text: str, tables: list[str]) -> tuple[str, list[str] | None]:
-    """Parts "pyramid_lstm/table1/unet" into table and rows; "pyramid_lstm/table1" is all rows.
-
-    Raises:
-        ConfigError: More parts than that.
-    """
-    if text in tables:
-        return text, None
+    """Parts "pyramid_lstm/table1/unet" into table and rows; any other text is a table with all of its rows."""
     table, _, row = text.rpartition("/")
-    if table in tables:
-        return table, [row]
-    if text.count("/") > 2:
-        raise ConfigError(f"'{text}': name a row as PAPER/TABLE or PAPER/TABLE/ROW")
-    return text, None
+    return (table, [row]) if table in tables else (text, None)
 
 
 def stored(table: Table, results: Path) -> list[Entry]:
