@@ -43,7 +43,9 @@ def test_written_manifest_reads_back_equal(tmp_path):
         label_map={0: 0, 255: 1},
         spacing=(1.0, 1.0, 3.0),
         splits={"val": ["01"]},
-        cases=[CaseEntry(id="01", patient="p", images={"T1": "a.nii.gz", "FLAIR": ["b0.png", "b1.png"]}, label=None)],
+        cases=[
+            CaseEntry(id="01", patient="p", images={"T1": "a.nii.gz", "FLAIR": ["b0.png", "b1.png"]}, tags=["child"])
+        ],
     )
     write_manifest(manifest, tmp_path / "dataset.yaml")
     assert read_manifest(tmp_path / "dataset.yaml") == manifest
@@ -76,6 +78,8 @@ def test_schema_version_stands_first_and_numbers_stay_numbers(tmp_path):
         ({"not_evaluated": [1]}, "leaves no class to measure"),
         ({"spacing": [1, 0, 1]}, "positive millimetres"),
         ({"splits": {"val": ["b"]}}, "split 'val' names case 'b'"),
+        ({"cases": [{"id": "a", "images": {"T1": "a"}, "tags": ["large lesion"]}]}, "single words"),
+        ({"cases": [{"id": "a", "images": {"T1": "a"}, "tags": ["child", "child"]}]}, "each given once"),
         ({"schema_version": 99}, "newer"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -162,6 +166,17 @@ def test_a_manifest_inside_a_folder_goes_before_recognition(tmp_path):
     assert [case.id for case in dataset.cases] == ["a"]
     with pytest.raises(ConfigError, match="--as images"):
         open_dataset(tmp_path, as_="images")
+
+
+def test_the_words_that_mark_a_case_stay_with_it_and_its_sections(tmp_path):
+    names = ["0.png", "1.png"]
+    for name in names:
+        picture(tmp_path / name, np.eye(8))
+    marked = {"id": "a", "images": {"T1": names}, "label": names, "tags": ["child", "effusion"]}
+    on_disk(tmp_path, small(cases=[marked, {"id": "b", "images": {"T1": names}, "label": names}]))
+    child, other = open_dataset(tmp_path).cases
+    assert child.tags == child.sections(0, 1).tags == ("child", "effusion")
+    assert other.tags == ()
 
 
 def test_a_file_that_the_manifest_names_and_that_is_missing_is_an_error(tmp_path):

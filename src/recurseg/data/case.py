@@ -118,6 +118,7 @@ class Case:
         label_map: File value → class; values that are missing are an error. Empty: values are classes.
         notes: What was decided while reading.
         not_evaluated: Classes that are learned but not measured; metrics count no voxel whose label is one of them.
+        tags: Words that mark the case, such as "child"; measures are given for each.
     """
 
     id: str
@@ -127,6 +128,7 @@ class Case:
     label_map: Mapping[int, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     not_evaluated: tuple[int, ...] = ()
+    tags: tuple[str, ...] = ()
 
     @property
     def reference(self) -> Volume:

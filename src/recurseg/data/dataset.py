@@ -197,6 +197,7 @@ def open_case(manifest: DatasetManifest, entry: CaseEntry, root: Path, *, max_by
         dict(manifest.label_map),
         notes,
         not_evaluated=tuple(manifest.not_evaluated),
+        tags=tuple(entry.tags),
     )
 
 

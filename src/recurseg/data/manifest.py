@@ -36,6 +36,8 @@ class CaseEntry(BaseModel):
     """Label file, folder or list; null where there is none."""
     for_prediction: bool = False
     """True: the case has no label on purpose, as a challenge's test data; training leaves it aside."""
+    tags: list[str] = []
+    """Words that mark the case, such as "child" or "effusion"; measures are given for each."""
 
     @field_validator("id")
     @classmethod
@@ -49,6 +51,13 @@ class CaseEntry(BaseModel):
     def _has_an_image(cls, value: dict[str, Files]) -> dict[str, Files]:
         if not value or any(files == [] for files in value.values()):
             raise ValueError("a case needs at least one image")
+        return value
+
+    @field_validator("tags")
+    @classmethod
+    def _are_words(cls, value: list[str]) -> list[str]:
+        if not all(tag.split() == [tag] for tag in value) or len(set(value)) < len(value):
+            raise ValueError("tags are single words, each given once")
         return value
 
 
