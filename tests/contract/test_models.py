@@ -15,6 +15,8 @@ SMALL = {
     "unet": {"widths": (8, 12, 16)},
     "light_unet": {"widths": (4, 8, 16)},
     "unet3d": {"widths": (8, 12, 16), "groups": 4},
+    "drn_c_26": {"widths": (4, 4, 4, 8, 8, 8, 8, 8)},
+    "drn_c_42": {"widths": (4, 4, 4, 8, 8, 8, 8, 8)},
     "monai_dynunet": {"widths": (6, 8, 12)},
     "monai_segresnet": {"width": 4, "groups": 4, "blocks_down": (1, 1, 1), "blocks_up": (1, 1)},
 }

@@ -82,7 +82,8 @@ def unet(
     """The classic U-Net: two 3×3 convolutions and ReLU a level, 2×2 up-convolutions.
 
     With one channel and one logit it has 31,030,593 parameters. Its convolutions are padded, where the
-    paper's are not, so that the logits have the size of the image.
+    paper's are not, so that the logits have the size of the image. SHAMANN's comparison prints 20.1 million for a
+    U-Net without its layout: we read widths (64, 128, 256, 512, 512), 20,543,809.
 
     Args:
         in_channels: Channels of the image.
