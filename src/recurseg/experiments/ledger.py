@@ -42,6 +42,8 @@ class Result(BaseModel):
     steps: int
     best_step: int | None
     parameters: int
+    peak_memory_mib: int | None = None
+    """Most memory held while training, 2²⁰ bytes; null where it was not or cannot be measured."""
     evaluation: list[dict[str, Any]]
     """Each case, class and metric of the held-out data, of the best checkpoint."""
     sections: list[dict[str, Any]] = Field(default_factory=list)

@@ -132,6 +132,7 @@ def _result(
         steps=manifest["steps"],
         best_step=manifest["best_step"],
         parameters=manifest["parameters"],
+        peak_memory_mib=manifest.get("peak_memory_mib"),
         evaluation=[line.as_dict() for line in found.rows],
         sections=_by_section(table, run, held),
         curve=_curve(run),

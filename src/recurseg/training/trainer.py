@@ -29,6 +29,7 @@ from recurseg.preprocess import Prepared, prepare
 from recurseg.training.checkpoint import Checkpoints, Progress
 from recurseg.training.log import Log
 from recurseg.training.loop import Training, fit
+from recurseg.training.memory import PeakMemory
 from recurseg.training.optimizers import create_optimizer
 from recurseg.training.progress import training_bar
 from recurseg.training.provenance import data_hashes, machine, versions
@@ -55,7 +56,7 @@ class Trainer:
         self.folder, self.device, self.console = folder, device, console
 
     def run(self, minutes: float | None, init: Path | str | None, resume: bool) -> None:
-        started = time.time()
+        started, peak = time.time(), PeakMemory(self.device)
         model = self._model(init)
         cases = [self._arrays(prepared) for _, prepared in self._prepared(self.split.train, "training")]
         held = self._prepared(self.split.validation, "held-out")
@@ -78,6 +79,7 @@ class Trainer:
         with training_bar(self.console, self.recipe.steps, progress.step) as report:
             progress = fit(training, progress, log, report)
         log.close()
+        self.facts["peak_memory_mib"] = peak.mib()
         if progress.best_step is not None:
             training.checkpoints.load_weights(progress.best_step, model)
         self._finish(model, progress, time.time() - started)
