@@ -57,6 +57,31 @@ def test_an_unknown_case_names_the_nearest():
         split_cases(dataset(*map(case, ten)), "p3")
 
 
+def test_every_fourth_by_sorted_name_is_held_out():
+    shuffled = [ten[n] for n in (3, 9, 0, 7, 5, 1, 8, 2, 6, 4)]
+    split = split_cases(dataset(*map(case, shuffled)), "every 4th")
+    assert sorted(ids(split.validation)) == ["p03", "p07"]
+    assert len(split.train) == 8
+    assert "2 of 10" in split.description
+
+
+def test_every_third_section_of_a_stack_is_held_out():
+    split = split_cases(stack(7), "every 3rd")
+    assert ids(split.validation) == ["stack[2-2]", "stack[5-5]"]
+    assert ids(split.train) == ["stack[0-1]", "stack[3-4]", "stack[6-6]"]
+
+
+@pytest.mark.parametrize("text", ["every 1", "every 0", "every 11th"])
+def test_every_so_many_leaves_cases_on_both_sides(text):
+    with pytest.raises(ConfigError, match="holdout"):
+        split_cases(dataset(*map(case, ten)), text)
+
+
+def test_every_second_case_does_not_part_a_patient():
+    with pytest.raises(ConfigError, match="patient a on both sides"):
+        split_cases(dataset(case("a1", "a"), case("a2", "a"), case("b1", "b")), "every 2nd")
+
+
 def test_default_is_a_fifth_of_the_patients():
     split = split_cases(dataset(*map(case, ten)))
     assert len(split.validation) == 2

@@ -25,7 +25,9 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Updates, instead of minutes.")] = None,
     holdout: Annotated[
         str | None,
-        typer.Option(help="What validates: case ids, a fraction, a fold '2/5', sections '16-19' or a named split."),
+        typer.Option(
+            help="What validates: case ids, a fraction, a fold '2/5', 'every 4th', sections '16-19' or a named split."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights and samples.")] = None,
     init: Annotated[Path | None, typer.Option(help="Package or run whose weights to start from.")] = None,

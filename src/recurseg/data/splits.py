@@ -14,6 +14,8 @@ from recurseg.data.dataset import Dataset, require_labels
 from recurseg.errors import ConfigError, did_you_mean
 
 DEFAULT_FRACTION = 0.2
+OWN_SPLIT = "validation"
+"""Name of the split that a data set means for validation."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,17 @@ class Split:
     description: str
 
 
-def split_cases(dataset: Dataset, holdout: str | None = None, *, seed: int = 0) -> Split:
-    """Splits a labelled data set into training and validation cases.
+def split_cases(dataset: Dataset, holdout: str | None = None, *, seed: int = 0, labelled: bool = True) -> Split:
+    """Splits a data set into training and validation cases.
 
     Args:
-        dataset: Its cases must have labels; those that are there for prediction are left aside.
+        dataset: Its cases that are there for prediction are left aside.
         holdout: What validates. "A,B": cases or patients; "0.2": a fraction of the patients; "2/5": fold 2 of 5;
             "16-19" or "0-3,16-19": sections of a single stack, both ends included; the name of a split in the
-            manifest. None: a fifth of the patients, or the last fifth of a single stack's sections.
+            manifest. None: the manifest's split "validation" where it has one, else a fifth of the patients, or the
+            last fifth of a single stack's sections.
         seed: Decides the order of patients for fractions and folds.
+        labelled: Whether the cases must have labels; image completion needs none.
 
     Returns:
         Both sides, neither of them empty.
@@ -49,8 +53,10 @@ def split_cases(dataset: Dataset, holdout: str | None = None, *, seed: int = 0) 
         ConfigError: An unknown id (the nearest is named), one patient on both sides, an empty side.
     """
     cases = dataset.to_learn_from
-    require_labels(dataset)
-    text = (holdout or str(DEFAULT_FRACTION)).strip()
+    if labelled:
+        require_labels(dataset)
+    default = OWN_SPLIT if OWN_SPLIT in dataset.manifest.splits else str(DEFAULT_FRACTION)
+    text = (holdout or default).strip()
     parts = [part.strip() for part in text.split(",") if part.strip()]
     known = {case.id for case in cases} | {case.patient for case in cases}
     if parts and all(part in known for part in parts):
@@ -61,6 +67,8 @@ def split_cases(dataset: Dataset, holdout: str | None = None, *, seed: int = 0) 
         return _by_sections(cases, parts)
     if match := re.fullmatch(r"(\d+)\s*/\s*(\d+)", text):
         return _fold(cases, int(match[1]), int(match[2]), seed)
+    if match := re.fullmatch(r"every\s+(\d+)(?:nd|rd|th)?", text):
+        return _every(cases, int(match[1]))
     if (fraction := _number(text)) is not None:
         return _fraction(cases, fraction, seed)
     unknown = next((part for part in parts if part not in known), text)
@@ -115,6 +123,19 @@ def _fold(cases: list[Case], fold: int, folds: int, seed: int) -> Split:
     patients = _shuffled_patients(cases, seed)
     _enough(len(patients), folds, "patients")
     return _by_patient(cases, set(patients[fold - 1 :: folds]), f"fold {fold} of {folds}, seed {seed}")
+
+
+def _every(cases: list[Case], step: int) -> Split:
+    if step < 2:
+        raise ConfigError(f"holdout 'every {step}' leaves nothing to train on: hold out every 2nd or fewer")
+    if _is_single_stack(cases):
+        number = _sections_of(cases[0])
+        _enough(number, step, f"sections in case {cases[0].id}")
+        return _sections(cases[0], np.arange(1, number + 1) % step == 0)
+    _enough(len(cases), step, "cases")
+    held = {id for place, id in enumerate(sorted(case.id for case in cases), start=1) if place % step == 0}
+    validation, train = ([case for case in cases if (case.id in held) == side] for side in (True, False))
+    return _sides(train, validation, f"held out: the last of every {step} cases by name, {len(held)} of {len(cases)}")
 
 
 def _fraction(cases: list[Case], fraction: float, seed: int) -> Split:

@@ -75,7 +75,8 @@ def train(
         steps: Number of updates, shared by the stages in proportion.
         minutes: Wall-clock minutes, turned into steps after a timed warm-up.
         seed: Of weights and samples; 0, or the recipe's.
-        holdout: What validation uses: case ids, a fraction, a fold "2/5", sections "16-19" or a named split.
+        holdout: What validation uses: case ids, a fraction, a fold "2/5", "every 4th" case, sections "16-19" or a
+            named split.
         resume: Go on from the last checkpoint of `out`, with its recipe and data.
         init: Package or run whose weights to start from.
         settings: Changes of the recipe, such as `optimizer.lr=1e-3`.
