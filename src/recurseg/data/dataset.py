@@ -189,7 +189,7 @@ def open_case(manifest: DatasetManifest, entry: CaseEntry, root: Path, *, max_by
     label = None if entry.label is None else _open(entry.label, root, manifest.spacing, max_bytes)
     volumes = [*images.values(), *([label] if label else [])]
     notes = tuple(dict.fromkeys(note for volume in volumes for note in volume.notes))
-    return Case(
+    case = Case(
         entry.id,
         images,
         label,
@@ -199,6 +199,16 @@ def open_case(manifest: DatasetManifest, entry: CaseEntry, root: Path, *, max_by
         not_evaluated=tuple(manifest.not_evaluated),
         tags=tuple(entry.tags),
     )
+    return case if entry.sections is None else _only(case, *entry.sections)
+
+
+def _only(case: Case, first: int, last: int) -> Case:
+    """The case with some of its sections, under its own id."""
+    axis = case.slice_axis
+    if axis is None or not first <= last < case.shape[axis]:
+        held = "is a single 2-D image" if axis is None else f"has sections 0-{case.shape[axis] - 1}"
+        raise DataError(f"case {case.id}: {case.reference.path} {held}, not {first}-{last}: correct its sections")
+    return replace(case.sections(first, last + 1), id=case.id)
 
 
 def require_labels(dataset: Dataset) -> None:

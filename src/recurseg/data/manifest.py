@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
 from recurseg.data.case import IGNORE
 from recurseg.data.files import write_text
@@ -34,6 +34,8 @@ class CaseEntry(BaseModel):
     """Modality → file, folder of sections, or list of 2-D files that are stacked in this order."""
     label: Files | None = None
     """Label file, folder or list; null where there is none."""
+    sections: tuple[NonNegativeInt, NonNegativeInt] | None = None
+    """First and last of the files' sections that make the case, counted from 0; null for all of them."""
     for_prediction: bool = False
     """True: the case has no label on purpose, as a challenge's test data; training leaves it aside."""
     tags: list[str] = []

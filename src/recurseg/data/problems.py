@@ -110,7 +110,8 @@ def dataset_problems(dataset: Dataset, reports: list[CaseReport], contents: Mapp
                 "move all cases of the patient to one split",
             )
         problems += _duplicates_across(one, set(first), other, set(second), contents)
-    if any(not report.spacing_known for report in reports) and any(len(report.shape) == 3 for report in reports):
+    volumes = [report for report in reports if report.format != "idx"]  # whose sections lie beside each other nowhere
+    if any(not report.spacing_known for report in volumes) and any(len(report.shape) == 3 for report in volumes):
         say("warning", "files carry no voxel size: 1 mm stands in", "write the spacing into dataset.yaml")
     return problems
 

@@ -7,6 +7,7 @@
 | dicom | a folder with one series, or a `.dcm` file | (x, y, z) | affine, RAS+ mm |
 | tiff | `.tif`, `.tiff` of several pages | (z, y, x) | spacing of OME, ImageJ or resolution tags |
 | folder | a folder of `.png`, `.tif`, `.webp` ... with consecutive numbers in their stems | (z, y, x) | none |
+| idx | `-idx3-ubyte`, `-idx3-ubyte.gz`, as MNIST is published | (n, y, x) | none |
 | image | one `.png`, `.webp`, `.jpg`, `.bmp`, `.gif` or single-page `.tif` | (y, x) | none |
 """
 
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from recurseg.data.case import Deferred, Volume
-from recurseg.data.formats import dicom, folder, image, itk, nifti, tiff
+from recurseg.data.formats import dicom, folder, idx, image, itk, nifti, tiff
 from recurseg.data.formats.header import DEFAULT_MAX_BYTES, reading
 from recurseg.errors import ConfigError, DataError, did_you_mean
 
@@ -30,10 +31,11 @@ SUFFIXES: dict[str, str] = {
     **dict.fromkeys(image.SUFFIXES, "image"),
     **dict.fromkeys(itk.SUFFIXES, "itk"),
     **dict.fromkeys(dicom.SUFFIXES, "dicom"),
+    **dict.fromkeys(idx.SUFFIXES, "idx"),
 }
 """File name suffix → format that reads it."""
 
-_COMPOUND = (".nii.gz", ".ome.tiff", ".ome.tif")
+_COMPOUND = (".nii.gz", ".ome.tiff", ".ome.tif", *idx.SUFFIXES)
 _X_FIRST = ("nifti", "itk", "dicom")
 
 
@@ -51,7 +53,7 @@ def stem_of(path: Path | str) -> str:
 
 
 def format_of(path: Path | str) -> str | None:
-    """The format that reads files of this name: "nifti", "tiff", "image", "itk", "dicom"; None for others."""
+    """The format that reads files of this name: "nifti", "tiff", "image", "itk", "dicom", "idx"; None for others."""
     suffix = suffix_of(path).lower()
     return SUFFIXES.get(suffix, "tiff" if suffix.startswith(".ome.") else None)
 
@@ -85,8 +87,8 @@ def write_like(path_without_suffix: Path | str, array: np.ndarray, like: Volume,
     """Writes labels or maps on the grid and geometry of `like`, in its format unless `suffix` asks for another.
 
     NIfTI, MetaImage, NRRD and TIFF stay what they are (two-file formats become their one-file twin); a folder
-    becomes a folder with the same names (PNG where the source was lossy), a single image a PNG, DICOM a NIfTI.
-    Maps of folders and single images become one multi-page float32 TIFF. The file appears whole or not at all.
+    becomes a folder with the same names (PNG where the source was lossy), a single image a PNG, DICOM a NIfTI, IDX a
+    TIFF. Maps of folders and single images become one multi-page float32 TIFF. The file appears whole or not at all.
 
     Args:
         path_without_suffix: Final path less its suffix; missing folders are made.
@@ -152,6 +154,8 @@ def _open_file(path: Path, max_bytes: int) -> Volume:
             return itk.open_itk(path, max_bytes=max_bytes)
         case "dicom":
             return itk.open_itk(path, max_bytes=max_bytes, format="dicom")
+        case "idx":
+            return idx.open_idx(path, max_bytes=max_bytes)
     known = ", ".join(SUFFIXES)
     raise DataError(f"{path}: '{suffix_of(path)}' is no image format known here ({known}); convert it")
 
@@ -167,7 +171,7 @@ def _own_suffix(like: Volume, *, maps: bool) -> str:
         return ".nii.gz"
     if like.format == "image" and format_of(like.path) == "tiff":
         return own
-    if maps or (like.format == "array" and len(like.shape) == 3):
+    if maps or (like.format in ("array", "idx") and len(like.shape) == 3):
         return ".tif"
     return ".png" if len(like.shape) == 2 else ""
 

@@ -9,6 +9,7 @@ from recurseg.data.layouts import (
     cxr_lung,
     ibsr18,
     isbi2012,
+    mnist,
     mrbrains,
     ms_lesions,
     nnunet,
@@ -19,7 +20,7 @@ from recurseg.data.layouts.files import As
 from recurseg.data.manifest import DatasetManifest
 from recurseg.errors import DataError
 
-PUBLISHED = (isbi2012, ibsr18, mrbrains, cxr_lung, ms_lesions)
+PUBLISHED = (isbi2012, ibsr18, mrbrains, cxr_lung, ms_lesions, mnist)
 GENERAL = (nnunet, paired_folders, case_folders, plain_folder)
 """Each has `recognise(root, as_) -> DatasetManifest | None`; the general ones say in `EXPECTS` what they look for."""
 
