@@ -62,3 +62,10 @@ def test_clipping_uses_percentiles_of_all_voxels_or_of_the_foreground() -> None:
     whole = clip_to_percentiles(image, 0, 50, foreground=False)
     assert whole.max() == np.median(image)
     assert (clip_to_percentiles(np.zeros((2, 2), np.float32), 1, 99, foreground=True) == 0).all()
+
+
+def test_the_unit_range_runs_from_the_lowest_to_the_highest_value(head: np.ndarray) -> None:
+    found = normalise(head - 7, "unit")
+    assert (found.min(), found.max(), found.dtype) == (0, 1, np.float32)
+    np.testing.assert_allclose(found, head / head.max(), atol=1e-6)
+    np.testing.assert_array_equal(normalise(np.full((3, 4), 9, np.float32), "unit"), 0)

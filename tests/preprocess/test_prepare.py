@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from recurseg.data.case import Case, Volume
 from recurseg.errors import DataError
-from recurseg.preprocess import Preprocessing, prepare, restore, restore_scores
+from recurseg.preprocess import Preprocessing, prepare, restore, restore_image, restore_scores
 
 
 def volume(array: np.ndarray, spacing: tuple[float, ...] | None = None, name: str = "a.nii") -> Volume:
@@ -171,3 +171,15 @@ def test_settings_without_meaning_are_refused(wrong: dict) -> None:
 
 def test_every_setting_is_explained() -> None:
     assert all(field.description for field in Preprocessing.model_fields.values())
+
+
+@pytest.mark.parametrize("spacing", [None, (None, 0.5, 0.5)])
+def test_a_reconstruction_comes_back_in_the_cases_own_intensities_and_grid(spacing) -> None:
+    rows = np.linspace(0, 900, 12)[:, None] + np.zeros((12, 9))
+    image = np.stack([rows, rows + 100]).transpose(2, 1, 0) - 50  # stored as (x, y, z)
+    case = Case("c", {"a": volume(image, (1.0, 1.0, 3.0))})
+    prepared = prepare(case, Preprocessing(normalise="unit", spacing=spacing))
+    assert prepared.ranges == ((-50.0, 950.0),)
+    found = restore_image(prepared.image, prepared)
+    assert found.shape == (1, *image.shape)
+    np.testing.assert_allclose(found[0][:, 1:-1], image[:, 1:-1], atol=1e-3 if spacing is None else 25)

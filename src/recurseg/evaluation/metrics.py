@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from recurseg.errors import ConfigError, did_you_mean
-from recurseg.evaluation import overlap, partition, surface, thinning, warping
+from recurseg.evaluation import overlap, partition, reconstruction, surface, thinning, warping
 
 EITHER_EMPTY_ZERO = "both empty: undefined; one empty: 0"
 EITHER_EMPTY_DIAGONAL = "both empty: undefined; one empty: the diagonal of the image in mm"
@@ -29,7 +29,8 @@ class Metric:
         definition: Formula in one line.
         empty: What happens where one mask or both are empty.
         source: Where the definition comes from.
-        takes: "class" for masks of one class, "membrane" for a membrane probability or mask.
+        takes: "class" for masks of one class, "membrane" for a membrane probability or mask, "image" for
+            reconstructed and original image, both in the range from 0 to 1.
         measure: `(prediction, reference, spacing) -> measurement`; metrics with the same one share its cost.
         score: Measurement → value.
         needs_mm: Whether it takes a spacing in mm.
@@ -42,7 +43,7 @@ class Metric:
     definition: str
     empty: str
     source: str
-    takes: Literal["class", "membrane"]
+    takes: Literal["class", "membrane", "image"]
     measure: Callable[[np.ndarray, np.ndarray, Sequence[float] | None], Any]
     score: Callable[[Any], float]
     needs_mm: bool = False
@@ -155,6 +156,18 @@ METRICS: dict[str, Metric] = {
             definition="max over thresholds of 2·I(S; T) / (H(S) + H(T)), predicted membrane thinned",
             empty="no cell in the reference: undefined", source="Arganda-Carreras et al. 2015",
             measure=thinning.agreement, score=thinning.v_info,
+        ),
+        Metric(
+            id="mse", unit="", range=(0, INFINITE), better="lower", takes="image",
+            definition="mean over pixels of (reconstruction − original)², both from 0 to 1",
+            empty="no empty image", source="Anonymous 2019 (SHAMANN), its loss",
+            measure=reconstruction.squared_error, score=float,
+        ),
+        Metric(
+            id="dice@0.5", unit="", range=(0, 1), better="higher", takes="image",
+            definition="2·TP / (2·TP + FP + FN) of the pixels that reach 0.5 of the range",
+            empty=EITHER_EMPTY_ZERO, source="Anonymous 2019 (SHAMANN); its threshold is not printed",
+            measure=reconstruction.bright_counts, score=overlap.dice,
         ),
     )
 }  # fmt: skip

@@ -1,6 +1,23 @@
 """What happens to a case before the network, and its exact inverse."""
 
 from recurseg.preprocess.config import Preprocessing
-from recurseg.preprocess.prepare import Geometry, Prepared, prepare, prepare_label, restore, restore_scores
+from recurseg.preprocess.prepare import (
+    Geometry,
+    Prepared,
+    prepare,
+    prepare_label,
+    restore,
+    restore_image,
+    restore_scores,
+)
 
-__all__ = ["Geometry", "Prepared", "Preprocessing", "prepare", "prepare_label", "restore", "restore_scores"]
+__all__ = [
+    "Geometry",
+    "Prepared",
+    "Preprocessing",
+    "prepare",
+    "prepare_label",
+    "restore",
+    "restore_image",
+    "restore_scores",
+]

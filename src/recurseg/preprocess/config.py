@@ -29,9 +29,10 @@ class Preprocessing(BaseModel):
     local_contrast: dict[str, Literal["add", "replace"]] = Field(default_factory=dict)
     """Modalities whose sections are high-pass filtered and locally equalised (Stollenga et al. 2015): as a further
     channel behind all modalities, or in the place of the original."""
-    normalise: Literal["slice", "volume", "foreground", "none"] = "volume"
+    normalise: Literal["slice", "volume", "foreground", "unit", "none"] = "volume"
     """z-score of each channel with mean and standard deviation of each slice, of the volume, or of the voxels that
-    are not 0 (which alone are changed); none: values as they are."""
+    are not 0 (which alone are changed); unit: lowest and highest value of the volume become 0 and 1, as image
+    completion needs it; none: values as they are."""
     spacing: tuple[float | None, ...] | None = Field(default=None, min_length=2, max_length=3)
     """Millimetres per voxel to resample to, in the order of the network's axes (slice axis first); a null entry
     keeps that axis, null keeps all."""

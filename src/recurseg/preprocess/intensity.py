@@ -1,4 +1,4 @@
-"""Intensities that networks can compare: clipping and z-scores, one modality at a time."""
+"""Intensities that networks can compare: clipping, z-scores and the unit range, one modality at a time."""
 
 from __future__ import annotations
 
@@ -30,19 +30,22 @@ def clip_to_percentiles(image: np.ndarray, low: float, high: float, *, foregroun
     return np.where(image != 0, clipped, 0) if foreground else clipped
 
 
-def normalise(image: np.ndarray, over: Literal["slice", "volume", "foreground", "none"]) -> np.ndarray:
-    """Brings one modality to mean 0 and standard deviation 1.
+def normalise(image: np.ndarray, over: Literal["slice", "volume", "foreground", "unit", "none"]) -> np.ndarray:
+    """Brings one modality to mean 0 and standard deviation 1, or into the range from 0 to 1.
 
     Args:
         image: float32 `(H, W)` or `(D, H, W)`.
         over: "slice": each `(H, W)` by itself; "volume": all voxels; "foreground": the voxels that are not 0, while
-            the others stay 0; "none": returned as it is.
+            the others stay 0; "unit": the lowest value becomes 0, the highest 1; "none": returned as it is.
 
     Returns:
         float32 of the same shape; what is constant becomes 0.
     """
     if over == "none":
         return image
+    if over == "unit":
+        low, high = value_range(image)
+        return (image - low) / (high - low) if high > low else np.zeros_like(image)
     if over == "slice" and image.ndim == 3:
         return np.stack([_z_score(section) for section in image])
     if over == "foreground":
@@ -51,6 +54,11 @@ def normalise(image: np.ndarray, over: Literal["slice", "volume", "foreground", 
         result[inside] = _z_score(image[inside])
         return result
     return _z_score(image)
+
+
+def value_range(image: np.ndarray) -> tuple[float, float]:
+    """Lowest and highest value: what "unit" makes 0 and 1."""
+    return float(image.min()), float(image.max())
 
 
 def _z_score(values: np.ndarray) -> np.ndarray:

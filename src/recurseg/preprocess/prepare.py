@@ -11,7 +11,7 @@ from recurseg.data.case import Case, Volume
 from recurseg.errors import DataError, did_you_mean
 from recurseg.preprocess.config import Preprocessing
 from recurseg.preprocess.crop import Box, foreground_box, paste, whole_box
-from recurseg.preprocess.intensity import clip_to_percentiles, normalise
+from recurseg.preprocess.intensity import clip_to_percentiles, normalise, value_range
 from recurseg.preprocess.local_contrast import equalise_sections
 from recurseg.preprocess.orientation import Orientation, orientation_of
 from recurseg.preprocess.resample import resample_linear, resample_nearest, target_shape
@@ -51,12 +51,14 @@ class Prepared:
         label: int64 classes `(*spatial)`, 255 = ignore; None where the case has no label.
         spacing: Millimetres per voxel in the order of `spatial`.
         geometry: The way back.
+        ranges: Lowest and highest value of each channel before "unit" made them 0 and 1; empty otherwise.
     """
 
     image: np.ndarray
     label: np.ndarray | None
     spacing: tuple[float, ...]
     geometry: Geometry
+    ranges: tuple[tuple[float, float], ...] = ()
 
 
 def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | None = None) -> Prepared:
@@ -83,8 +85,8 @@ def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | No
     box = foreground_box(image) if config.crop_foreground else whole_box(image.shape[1:])
     image = image[(slice(None), *box)]
     by_name = dict(zip(modalities, image, strict=True))
-    channels = config.channels(modalities)
-    image = np.stack([_intensity(by_name[name], config, equalise=equalised) for name, equalised in channels])
+    channels = [_channel(by_name[name], config, equalise=equalise) for name, equalise in config.channels(modalities)]
+    image = np.stack([normalise(channel, config.normalise) for channel in channels])
 
     spacing = tuple(float(case.spacing[axis]) for axis in orientation.axes)
     shape = _resampled_shape(case, image.shape[1:], spacing, config)
@@ -94,6 +96,7 @@ def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | No
         label=prepare_label(case, geometry),
         spacing=tuple(mm * old / new for mm, old, new in zip(spacing, geometry.box_shape, shape, strict=True)),
         geometry=geometry,
+        ranges=tuple(value_range(channel) for channel in channels) if config.normalise == "unit" else (),
     )
 
 
@@ -157,6 +160,23 @@ def restore_scores(scores: np.ndarray, geometry: Geometry) -> np.ndarray:
     return np.ascontiguousarray(geometry.orientation.undo(np.stack(whole)), dtype=np.float32)
 
 
+def restore_image(image: np.ndarray, prepared: Prepared) -> np.ndarray:
+    """Brings an image from the unit range and the prepared grid back to the case's own intensities and grid.
+
+    Args:
+        image: `(C, *spatial)`, where 0 and 1 are the lowest and the highest value of the case.
+        prepared: What `image` was made from, with its `ranges`.
+
+    Returns:
+        float32 `(C, *stored shape)`; outside a crop 0.
+    """
+    geometry, (low, high) = prepared.geometry, np.asarray(prepared.ranges, np.float32).T
+    image = resample_linear(image, geometry.box_shape)
+    values = [channel * (top - bottom) + bottom for channel, bottom, top in zip(image, low, high, strict=True)]
+    whole = [paste(channel, geometry.box, geometry.oriented_shape, 0) for channel in values]
+    return np.ascontiguousarray(geometry.orientation.undo(np.stack(whole)), dtype=np.float32)
+
+
 def _modality(case: Case, name: str) -> Volume:
     if name not in case.images:
         raise DataError(f"case {case.id}: no image of modality '{name}'{did_you_mean(name, case.images)}")
@@ -185,11 +205,12 @@ def _read(case: Case, name: str, volume: Volume, config: Preprocessing) -> np.nd
     return image
 
 
-def _intensity(image: np.ndarray, config: Preprocessing, *, equalise: bool) -> np.ndarray:
+def _channel(image: np.ndarray, config: Preprocessing, *, equalise: bool) -> np.ndarray:
+    """A channel before it is normalised."""
     if config.clip_percentiles is not None:
         foreground = config.normalise == "foreground"
         image = clip_to_percentiles(image, *config.clip_percentiles, foreground=foreground)
-    return normalise(equalise_sections(image) if equalise else image, config.normalise)
+    return equalise_sections(image) if equalise else image
 
 
 def _resampled_shape(
