@@ -28,6 +28,10 @@ def compare(
         str | None, typer.Option(metavar="MM,MM", help="Millimetres per voxel, with --labels.")
     ] = None,
     sections: Annotated[str | None, typer.Option(metavar="A-B", help="Sections of a stack, with --labels.")] = None,
+    failures: Annotated[
+        str | None,
+        typer.Option(metavar="LIMIT", help="McNemar test of cases with a Dice below LIMIT, or METRIC=LIMIT."),
+    ] = None,
     ranks: Annotated[bool, typer.Option("--ranks", help="Rank also where there are only two.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the comparison to this .json file.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -51,10 +55,12 @@ def compare(
     found: Comparison | Ranking
     notes = []
     if ranks or others:
+        if failures is not None:
+            raise ConfigError(f"--failures {failures}: compares two methods; leave it out of a ranking")
         methods = _named([first, second, *(others or [])])
         found = evaluation.rank_sum({name: read(path) for name, path in methods.items()}, metrics=chosen)
     else:
-        found = evaluation.compare(read(first), read(second), metrics=chosen)
+        found = evaluation.compare(read(first), read(second), metrics=chosen, failures=failures)
         notes = found.notes
     if out is not None:
         found.to_json(out)

@@ -29,6 +29,9 @@ def evaluate(
     sections: Annotated[
         str | None, typer.Option(metavar="A-B", help="Only these sections of a stack, counted from 0.")
     ] = None,
+    failures: Annotated[
+        str | None, typer.Option(metavar="LIMIT", help="Count cases with a Dice below LIMIT, or METRIC=LIMIT.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Compare predicted with reference labels: a value a case, class and metric, means and intervals."""
@@ -42,6 +45,7 @@ def evaluate(
         spacing=millimetres(spacing),
         class_names=listed(classes),
         sections=sections,
+        failures=failures,
     )
     written = save(found, out)
     if json_:
@@ -51,6 +55,9 @@ def evaluate(
     from rich.console import Console
 
     Console().print(found.table())
+    for s in found.summary():
+        if s.failures and s.failures.cases:
+            typer.echo(f"{found.limit} of {s.class_name}: {', '.join(s.failures.cases)}")
     for note in found.notes:
         typer.echo(f"note: {note}", err=True)
     for path in written:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from recurseg.evaluation.comparison import Comparison as Comparison
     from recurseg.evaluation.comparison import compare as compare
+    from recurseg.evaluation.failures import Limit as Limit
     from recurseg.evaluation.metrics import METRICS as METRICS
     from recurseg.evaluation.metrics import Metric as Metric
     from recurseg.evaluation.ranking import Ranking as Ranking
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Comparison": "comparison",
     "Evaluation": "result",
+    "Limit": "failures",
     "METRICS": "metrics",
     "Metric": "metrics",
     "Ranking": "ranking",
@@ -32,6 +34,7 @@ __all__ = [
     "METRICS",
     "Comparison",
     "Evaluation",
+    "Limit",
     "Metric",
     "Ranking",
     "compare",

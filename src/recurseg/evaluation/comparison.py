@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from recurseg.data.files import write_json
-from recurseg.errors import DataError
+from recurseg.errors import ConfigError, DataError
+from recurseg.evaluation.failures import Limit, PairedFailures, compare_failures
 from recurseg.evaluation.metrics import METRICS, choose
 from recurseg.evaluation.result import SCHEMA_VERSION, Evaluation, number, read_evaluation
 from recurseg.evaluation.statistics import Paired, paired
@@ -17,7 +18,10 @@ from recurseg.evaluation.statistics import Paired, paired
 
 @dataclass(frozen=True)
 class Line:
-    """The paired comparison of one metric and class; `pairs` holds (case, first, second)."""
+    """The paired comparison of one metric and class; `pairs` holds (case, first, second).
+
+    `failures` is there where a limit of this metric was asked for.
+    """
 
     metric: str
     class_name: str
@@ -25,6 +29,7 @@ class Line:
     paired: Paired
     pairs: list[tuple[str, float, float]]
     undefined: list[str]
+    failures: PairedFailures | None
 
 
 @dataclass
@@ -34,10 +39,12 @@ class Comparison:
     Attributes:
         lines: One a metric and class.
         notes: What was left out, one line each.
+        limit: Where failure begins; None where nobody asked.
     """
 
     lines: list[Line]
     notes: list[str] = field(default_factory=list)
+    limit: Limit | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Returns everything as plain data; differences are second − first."""
@@ -51,6 +58,7 @@ class Comparison:
                     "unit": line.unit,
                     **line.paired._asdict(),
                     "undefined": line.undefined,
+                    "failures": line.failures and asdict(line.failures),
                     "cases": {case: {"first": a, "second": b} for case, a, b in line.pairs},
                 }
                 for line in self.lines
@@ -67,7 +75,8 @@ class Comparison:
         from rich.table import Table
 
         table = Table(box=None, header_style="bold", title="second − first, with 95 % interval", title_justify="left")
-        for heading in ("metric", "class", "first", "second", "difference", "p", "won/lost/tied"):
+        failures = [str(self.limit), "McNemar p"] if self.limit else []
+        for heading in ("metric", "class", "first", "second", "difference", "p", "won/lost/tied", *failures):
             table.add_column(heading, justify="left" if heading in ("metric", "class") else "right")
         for line in self.lines:
             p = line.paired
@@ -80,12 +89,21 @@ class Comparison:
                 f"{number(p.difference)}{interval}",
                 "" if p.p is None else f"{p.p:.2g}",
                 f"{p.wins}/{p.losses}/{p.ties}",
+                *(
+                    [f"{line.failures.first} → {line.failures.second}", f"{line.failures.p:.2g}"]
+                    if line.failures
+                    else []
+                ),
             )
         return table
 
 
 def compare(
-    first: Evaluation | Path | str, second: Evaluation | Path | str, *, metrics: Sequence[str] | None = None
+    first: Evaluation | Path | str,
+    second: Evaluation | Path | str,
+    *,
+    metrics: Sequence[str] | None = None,
+    failures: float | str | None = None,
 ) -> Comparison:
     """Compares two evaluations of the same cases.
 
@@ -93,6 +111,8 @@ def compare(
         first: An `Evaluation`, or the JSON or CSV file of one.
         second: The other; differences are second − first, wins are the second's.
         metrics: Ids to compare; by default all that both hold.
+        failures: Where failure begins: 0.9 compares the cases with a Dice below it by the exact McNemar test,
+            "hd95_mm=10" those with a value of this metric above 10.
 
     Returns:
         Paired differences with a bootstrap interval and the Wilcoxon signed-rank test from six cases up,
@@ -100,8 +120,9 @@ def compare(
 
     Raises:
         DataError: The cases differ (named), or there is nothing in common.
-        ConfigError: An unknown metric.
+        ConfigError: An unknown metric, or failures by one that is not compared.
     """
+    limit = None if failures is None else Limit.read(failures)
     a = first if isinstance(first, Evaluation) else read_evaluation(first)
     b = second if isinstance(second, Evaluation) else read_evaluation(second)
     if only := sorted(set(a.cases) ^ set(b.cases)):
@@ -118,10 +139,15 @@ def compare(
         if not defined:
             notes.append(f"{metric} of {name} left out: undefined in every case")
             continue
-        _, x, y = zip(*defined, strict=True)
+        cases, x, y = zip(*defined, strict=True)
         higher = metric not in METRICS or METRICS[metric].better == "higher"
         unit = METRICS[metric].unit if metric in METRICS else ""
-        lines.append(Line(metric, name, unit, paired(x, y, higher_is_better=higher), defined, undefined))
+        failed = None
+        if limit and limit.metric == metric:
+            failed = compare_failures(dict(zip(cases, x, strict=True)), dict(zip(cases, y, strict=True)), limit)
+        lines.append(Line(metric, name, unit, paired(x, y, higher_is_better=higher), defined, undefined, failed))
     if not lines:
         raise DataError("the two evaluations share no defined metric of a class: evaluate both with the same metrics")
-    return Comparison(lines, notes)
+    if limit and not any(line.failures for line in lines):
+        raise ConfigError(f"failures by {limit.metric}: the evaluations share no value of it")
+    return Comparison(lines, notes, limit)

@@ -19,6 +19,7 @@ from recurseg.data.files import write_json
 from recurseg.errors import ConfigError, DataError
 from recurseg.evaluation.metrics import METRICS, choose
 from recurseg.evaluation.result import ALL_CLASSES, SCHEMA_VERSION, Evaluation, number
+from recurseg.evaluation.statistics import deviation
 
 CHALLENGE = ("dice", "hd95_mm", "avd_percent")
 
@@ -164,7 +165,7 @@ def _measure(key: tuple[str, str], by_run: Mapping[str, Mapping[str, float]]) ->
     metric, class_name = key
     defined = {run: [v for v in cases.values() if not math.isnan(v)] for run, cases in by_run.items()}
     means = {run: float(np.mean(v)) if v else math.nan for run, v in defined.items()}
-    deviations = {run: float(np.std(v, ddof=1)) if len(v) > 1 else math.nan for run, v in defined.items()}
+    deviations = {run: deviation(v) for run, v in defined.items()}
     higher = metric in METRICS and METRICS[metric].better == "higher"
     return Measure(
         metric, class_name, means, deviations,

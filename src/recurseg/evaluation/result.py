@@ -6,18 +6,20 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from recurseg.data.files import write_json, write_text
 from recurseg.errors import DataError
+from recurseg.evaluation.failures import Failures, Limit, count_failures
 from recurseg.evaluation.metrics import METRICS
-from recurseg.evaluation.statistics import FEWEST, mean_interval
+from recurseg.evaluation.statistics import FEWEST, deviation, mean_interval
 
 SCHEMA_VERSION = 1
 ALL_CLASSES = "mean of classes"
+UNTAGGED = "no tag"
 INSIDE = ("evaluation.json", "metrics.json", "validation/metrics.json")
 COLUMNS = ("case", "class", "metric", "value", "unit")
 
@@ -47,9 +49,11 @@ class Summary:
         unit: Unit of mean, interval and values.
         n: Cases with a defined value.
         mean: Mean over those cases; nan for none.
+        sd: Their standard deviation (n − 1 in the denominator); nan below two.
         interval: 95 % bootstrap interval of the mean from six cases up, else None.
         undefined: Cases without a value (both masks empty); they are not in the mean.
         values: Case → value, listed where there are fewer than six cases; else empty.
+        failures: Cases worse than the evaluation's limit, where that is one of this metric; else None.
     """
 
     metric: str
@@ -57,9 +61,11 @@ class Summary:
     unit: str
     n: int
     mean: float
+    sd: float
     interval: tuple[float, float] | None
     undefined: list[str]
     values: dict[str, float]
+    failures: Failures | None
 
 
 @dataclass
@@ -69,15 +75,26 @@ class Evaluation:
     Attributes:
         rows: All values, in the order cases, metrics, classes.
         notes: What was decided or left out, one line each.
+        tags: Case → its tags, of cases that have any.
+        limit: Where failure begins; None where nobody asked.
     """
 
     rows: list[Row]
     notes: list[str] = field(default_factory=list)
+    tags: dict[str, list[str]] = field(default_factory=dict)
+    limit: Limit | None = None
 
     @property
     def cases(self) -> list[str]:
         """Ids of the evaluated cases."""
         return list(dict.fromkeys(row.case for row in self.rows))
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """Tag → its cases, then "no tag" → those without; empty where no case has a tag. A case may be in several."""
+        tags = sorted({tag for own in self.tags.values() for tag in own})
+        groups = {tag: [case for case in self.cases if tag in self.tags.get(case, ())] for tag in tags}
+        return groups | ({UNTAGGED: rest} if tags and (rest := [c for c in self.cases if c not in self.tags]) else {})
 
     def value(self, metric: str, *, class_name: str | None = None) -> float:
         """Returns the mean over cases of a metric: of one class, or of the mean of classes where there are several.
@@ -105,9 +122,16 @@ class Evaluation:
                 values[metric, ALL_CLASSES] = {case: _mean(classes) for case, classes in by_case.items()}
         return values
 
-    def summary(self) -> list[Summary]:
-        """Returns one entry a metric and class, and one for the mean of classes where there are several."""
-        return [_summarise(metric, name, values) for (metric, name), values in self.by_class().items()]
+    def summary(self, cases: Collection[str] | None = None) -> list[Summary]:
+        """Returns one entry a metric and class, and one for the mean of classes where there are several.
+
+        Args:
+            cases: Ids of the cases to summarise; all by default.
+        """
+        return [
+            _summarise(metric, name, {c: v for c, v in values.items() if cases is None or c in cases}, self.limit)
+            for (metric, name), values in self.by_class().items()
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Returns everything as plain data, with null for undefined values."""
@@ -120,7 +144,9 @@ class Evaluation:
             "schema_version": SCHEMA_VERSION,
             "notes": self.notes,
             "metrics": definitions,
-            "summary": [_plain(asdict(s)) for s in self.summary()],
+            "summary": [_plain(s) for s in self.summary()],
+            "by_tag": [{"tag": tag, **_plain(s)} for tag, cases in self.groups.items() for s in self.summary(cases)],
+            "tags": self.tags,
             "rows": [row.as_dict() for row in self.rows],
         }
 
@@ -139,21 +165,23 @@ class Evaluation:
         return Path(path)
 
     def table(self) -> Any:
-        """Returns a `rich.table.Table` of the summary."""
+        """Returns a `rich.table.Table` of the summary; where cases have tags, also of each tag's cases."""
         from rich.table import Table
 
-        count = len(self.cases)
+        count, groups = len(self.cases), self.groups
         table = Table(box=None, header_style="bold", title=f"{count} case{'s' * (count != 1)}", title_justify="left")
-        for heading in ("metric", "class"):
-            table.add_column(heading)
-        table.add_column("mean", justify="right")
-        table.add_column("95 % interval" if count >= FEWEST else "cases")
-        table.add_column("unit")
-        for s in self.summary():
-            spread = f"{number(s.interval[0])} – {number(s.interval[1])}" if s.interval else _listed(s.values)
-            if s.undefined:
-                spread += f"  (undefined: {', '.join(s.undefined[:3])}{' …' if len(s.undefined) > 3 else ''})"
-            table.add_row(s.metric, s.class_name, number(s.mean), spread.strip(), s.unit)
+        for heading, shown in {
+            "cases": bool(groups), "metric": True, "class": True, "mean": True, "sd": True,
+            "95 % interval" if count >= FEWEST else "values": True, str(self.limit): bool(self.limit), "unit": True,
+        }.items():  # fmt: skip
+            if shown:
+                table.add_column(heading, justify="right" if heading in ("mean", "sd") else "left")
+        for tag, cases in [("all", self.cases), *groups.items()]:
+            table.add_section()
+            for s in self.summary(cases):
+                lead = [f"{tag} ({len(cases)})"] if groups else []
+                failed = [_failed(s.failures)] if self.limit else []
+                table.add_row(*lead, s.metric, s.class_name, number(s.mean), _sd(s), _spread(s), *failed, s.unit)
         return table
 
 
@@ -162,6 +190,24 @@ def number(value: float) -> str:
     if math.isnan(value):
         return "undefined"
     return f"{value:.4f}" if value == 0 or 0.01 <= abs(value) < 1000 else f"{value:.3g}"
+
+
+def _sd(s: Summary) -> str:
+    return "" if math.isnan(s.sd) else number(s.sd)
+
+
+def _spread(s: Summary) -> str:
+    spread = f"{number(s.interval[0])} – {number(s.interval[1])}" if s.interval else _listed(s.values)
+    if s.undefined:
+        spread += f"  (undefined: {', '.join(s.undefined[:3])}{' …' if len(s.undefined) > 3 else ''})"
+    return spread.strip()
+
+
+def _failed(failures: Failures | None) -> str:
+    if failures is None or failures.interval is None:
+        return ""
+    low, high = failures.interval
+    return f"{failures.count} of {failures.n} ({100 * low:.1f} – {100 * high:.1f} %)"
 
 
 def _listed(values: dict[str, float]) -> str:
@@ -173,7 +219,7 @@ def _mean(values: Iterable[float]) -> float:
     return math.fsum(values) / len(values) if values else float("nan")
 
 
-def _summarise(metric: str, class_name: str, values: dict[str, float]) -> Summary:
+def _summarise(metric: str, class_name: str, values: dict[str, float], limit: Limit | None) -> Summary:
     defined = {case: value for case, value in values.items() if not math.isnan(value)}
     return Summary(
         metric=metric,
@@ -181,17 +227,18 @@ def _summarise(metric: str, class_name: str, values: dict[str, float]) -> Summar
         unit=METRICS[metric].unit if metric in METRICS else "",
         n=len(defined),
         mean=_mean(defined.values()),
+        sd=deviation(list(defined.values())),
         interval=mean_interval(list(defined.values())),
         undefined=[case for case in values if case not in defined],
         values=defined if len(defined) < FEWEST else {},
+        failures=count_failures(values, limit) if limit and limit.metric == metric else None,
     )
 
 
-def _plain(summary: dict[str, Any]) -> dict[str, Any]:
-    summary["class"] = summary.pop("class_name")
-    if math.isnan(summary["mean"]):
-        summary["mean"] = None
-    return summary
+def _plain(summary: Summary) -> dict[str, Any]:
+    plain = asdict(summary)
+    plain["class"] = plain.pop("class_name")
+    return plain | {key: None for key in ("mean", "sd") if math.isnan(plain[key])}
 
 
 def read_evaluation(path: Path | str) -> Evaluation:
@@ -217,7 +264,7 @@ def read_evaluation(path: Path | str) -> Evaluation:
             Row(r["case"], r["class"], r["metric"], float("nan" if r["value"] is None else r["value"]), r["unit"])
             for r in document["rows"]
         ]
-        return Evaluation(rows, list(document.get("notes", [])))
+        return Evaluation(rows, list(document.get("notes", [])), dict(document.get("tags", {})))
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}): pass a file from 'recurseg evaluate --out'"

@@ -14,6 +14,7 @@ from recurseg.data.case import IGNORE, Deferred, Volume
 from recurseg.data.grid import same_place
 from recurseg.errors import ConfigError, DataError
 from recurseg.evaluation.coding import classes_of, is_probability, settle_coding
+from recurseg.evaluation.failures import Limit
 from recurseg.evaluation.metrics import METRICS, Metric, choose
 from recurseg.evaluation.pairing import pair, sections_of
 from recurseg.evaluation.partition import membrane_class
@@ -33,6 +34,7 @@ def evaluate(
     class_names: Sequence[str] | None = None,
     sections: str | None = None,
     not_evaluated: Sequence[int] = (),
+    failures: float | str | None = None,
 ) -> Evaluation:
     """Compares predicted with reference label maps, case by case and class by class.
 
@@ -48,15 +50,21 @@ def evaluate(
             has only these is taken as it is.
         not_evaluated: Classes without rows, beside those that the data set says. A voxel whose reference is one of
             them counts nowhere; elsewhere a prediction of one is a miss of what is there.
+        failures: Where failure begins: 0.9 counts the cases with a Dice below it, "hd95_mm=10" those with a value of
+            this metric above 10.
 
     Returns:
-        One row a case, class and metric, with their summary. Class 0 (background) has no rows.
+        One row a case, class and metric, with their summary, also by the tags of a data set's cases. Class 0
+        (background) has no rows.
 
     Raises:
         DataError: A file cannot be read, grids differ, a case has no partner (named), a label value is unknown.
         ConfigError: An unknown metric or class, a wrong spacing or section range.
     """
     chosen = choose(metrics) if metrics is not None else None
+    limit = None if failures is None else Limit.read(failures)
+    if of_images := [m.id for m in chosen or () if m.takes == "image"]:
+        raise ConfigError(f"{', '.join(of_images)}: measures reconstructed images; label maps have none")
     if spacing is not None and not all(0 < s < float("inf") for s in spacing):
         raise ConfigError(f"spacing {tuple(spacing)} must be positive millimetres")
     predicted, expected = predictions_side(predictions, spacing), references_side(labels, spacing)
@@ -72,15 +80,19 @@ def evaluate(
     membrane = membrane_class(names)
     in_mm = all(r.volume.spacing_known for _, r in aligned)
     if chosen is None:
-        chosen = [m for m in METRICS.values() if m.takes == "class" or membrane is not None]
+        kinds = {"class"} if membrane is None else {"class", "membrane"}
+        chosen = [m for m in METRICS.values() if m.takes in kinds]
         if not in_mm:
             left_out = ", ".join(m.id for m in chosen if m.needs_mm)
             notes.append(f"{left_out} left out: the files carry no spacing; pass --spacing to get them")
             chosen = [m for m in chosen if not m.needs_mm]
     elif not in_mm and (needing := [m.id for m in chosen if m.needs_mm]):
         raise ConfigError(f"{', '.join(needing)} need a spacing and the files carry none: pass --spacing")
+    if limit and limit.metric not in [m.id for m in chosen]:
+        raise ConfigError(f"failures by {limit.metric}: it is not among {', '.join(m.id for m in chosen)}")
     rows = [row for p, r in aligned for row in _score(p, r, chosen, names, membrane or 1, unmeasured)]
-    return Evaluation(rows, notes)
+    tags = {r.id: list(r.case.tags) for _, r in aligned if r.case and r.case.tags}
+    return Evaluation(rows, notes, tags, limit)
 
 
 def _notes_of(unmeasured: Collection[int], names: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Means with intervals, and paired differences: statistics over cases."""
+"""Means and shares with intervals, paired differences and paired failures: statistics over cases."""
 
 from __future__ import annotations
 
@@ -37,6 +37,34 @@ def mean_interval(
         method="BCa", rng=np.random.default_rng(seed),
     ).confidence_interval  # fmt: skip
     return float(interval.low), float(interval.high)
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Returns the standard deviation of a sample (n − 1 in the denominator), nan below two values."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+
+def share_interval(count: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Returns the Wilson interval of a share, `count` of `n` cases; it holds for few cases, and for none of them."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(count, n).proportion_ci(confidence_level=level, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Returns the two-sided p of the exact McNemar test; 1 where the methods differ in no case.
+
+    Args:
+        only_first: Cases that the first method alone fails on.
+        only_second: Cases that the second alone fails on. Where the methods are equally good, each case that one of
+            them alone fails on is as likely the one's as the other's.
+    """
+    if only_first + only_second == 0:
+        return 1.0
+    from scipy.stats import binomtest
+
+    return float(binomtest(only_first, only_first + only_second).pvalue)
 
 
 class Paired(NamedTuple):
