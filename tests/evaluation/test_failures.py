@@ -142,7 +142,7 @@ def test_the_table_shows_tags_and_failures_and_names_the_failing(tagged, capsys,
     shown = capsys.readouterr().out
     assert "dice < 0.9" in shown
     assert "child (2)" in shown
-    assert "2 of 8 (7.1 – 59.1 %)" in shown
+    assert "2 of 8 (7.15 – 59.1 %)" in shown
     assert "dice < 0.9 of lung: c0, c1" in shown
 
 

@@ -74,10 +74,14 @@ class Comparison:
         """Returns a `rich.table.Table`, one line a metric and class."""
         from rich.table import Table
 
-        table = Table(box=None, header_style="bold", title="second − first, with 95 % interval", title_justify="left")
+        table = Table(
+            box=None, header_style="bold", padding=(0, 1, 0, 0),
+            title="second − first, with 95 % interval", title_justify="left",
+        )  # fmt: skip
         failures = [str(self.limit), "McNemar p"] if self.limit else []
         for heading in ("metric", "class", "first", "second", "difference", "p", "won/lost/tied", *failures):
-            table.add_column(heading, justify="left" if heading in ("metric", "class") else "right")
+            left = heading in ("metric", "class")
+            table.add_column(heading, justify="left" if left else "right", overflow="fold")
         for line in self.lines:
             p = line.paired
             interval = f" [{number(p.interval[0])}, {number(p.interval[1])}]" if p.interval else ""

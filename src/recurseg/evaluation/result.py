@@ -169,17 +169,20 @@ class Evaluation:
         from rich.table import Table
 
         count, groups = len(self.cases), self.groups
-        table = Table(box=None, header_style="bold", title=f"{count} case{'s' * (count != 1)}", title_justify="left")
+        table = Table(
+            box=None, header_style="bold", padding=(0, 1, 0, 0),
+            title=f"{count} case{'s' * (count != 1)}", title_justify="left",
+        )  # fmt: skip
         for heading, shown in {
             "cases": bool(groups), "metric": True, "class": True, "mean": True, "sd": True,
             "95 % interval" if count >= FEWEST else "values": True, str(self.limit): bool(self.limit), "unit": True,
         }.items():  # fmt: skip
             if shown:
-                table.add_column(heading, justify="right" if heading in ("mean", "sd") else "left")
+                right = heading in ("mean", "sd")
+                table.add_column(heading, justify="right" if right else "left", overflow="fold")
         for tag, cases in [("all", self.cases), *groups.items()]:
-            table.add_section()
-            for s in self.summary(cases):
-                lead = [f"{tag} ({len(cases)})"] if groups else []
+            for place, s in enumerate(self.summary(cases)):
+                lead = [f"{tag} ({len(cases)})" if place == 0 else ""] if groups else []
                 failed = [_failed(s.failures)] if self.limit else []
                 table.add_row(*lead, s.metric, s.class_name, number(s.mean), _sd(s), _spread(s), *failed, s.unit)
         return table
@@ -207,7 +210,7 @@ def _failed(failures: Failures | None) -> str:
     if failures is None or failures.interval is None:
         return ""
     low, high = failures.interval
-    return f"{failures.count} of {failures.n} ({100 * low:.1f} – {100 * high:.1f} %)"
+    return f"{failures.count} of {failures.n} ({100 * low:.3g} – {100 * high:.3g} %)"
 
 
 def _listed(values: dict[str, float]) -> str:
