@@ -62,6 +62,11 @@ class Failures:
     interval: tuple[float, float] | None
     cases: list[str]
 
+    def __str__(self) -> str:
+        """For reading, such as "5 of 75 (2.88 – 14.7 %)"."""
+        shares = " – ".join(f"{100 * share:.3g}" for share in self.interval or ())
+        return f"{self.count} of {self.n} ({shares} %)" if self.n else ""
+
 
 @dataclass(frozen=True)
 class PairedFailures:

@@ -102,10 +102,14 @@ class Evaluation:
         Raises:
             KeyError: Where the evaluation does not hold it.
         """
-        found = [s for s in self.summary() if s.metric == metric and class_name in (None, s.class_name)]
+        return _mean(self.by_case(metric, class_name=class_name).values())
+
+    def by_case(self, metric: str, *, class_name: str | None = None) -> dict[str, float]:
+        """Returns case → value of a metric, nan where undefined; chooses the class and raises as `value` does."""
+        found = [v for (id, name), v in self.by_class().items() if id == metric and class_name in (None, name)]
         if not found:
             raise KeyError(f"{metric} of {class_name or 'all classes'}")
-        return found[-1].mean
+        return found[-1]
 
     def by_class(self) -> dict[tuple[str, str], dict[str, float]]:
         """Returns case → value for every (metric, class), after the classes also for "mean of classes".
@@ -183,7 +187,7 @@ class Evaluation:
         for tag, cases in [("all", self.cases), *groups.items()]:
             for place, s in enumerate(self.summary(cases)):
                 lead = [f"{tag} ({len(cases)})" if place == 0 else ""] if groups else []
-                failed = [_failed(s.failures)] if self.limit else []
+                failed = [str(s.failures or '')] if self.limit else []
                 table.add_row(*lead, s.metric, s.class_name, number(s.mean), _sd(s), _spread(s), *failed, s.unit)
         return table
 
@@ -204,13 +208,6 @@ def _spread(s: Summary) -> str:
     if s.undefined:
         spread += f"  (undefined: {', '.join(s.undefined[:3])}{' …' if len(s.undefined) > 3 else ''})"
     return spread.strip()
-
-
-def _failed(failures: Failures | None) -> str:
-    if failures is None or failures.interval is None:
-        return ""
-    low, high = failures.interval
-    return f"{failures.count} of {failures.n} ({100 * low:.3g} – {100 * high:.3g} %)"
 
 
 def _listed(values: dict[str, float]) -> str:
