@@ -31,6 +31,18 @@ class Line:
     undefined: list[str]
     failures: PairedFailures | None
 
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the line as plain data; differences are second − first."""
+        return {
+            "metric": self.metric,
+            "class": self.class_name,
+            "unit": self.unit,
+            **self.paired._asdict(),
+            "undefined": self.undefined,
+            "failures": self.failures and asdict(self.failures),
+            "cases": {case: {"first": a, "second": b} for case, a, b in self.pairs},
+        }
+
 
 @dataclass
 class Comparison:
@@ -51,18 +63,7 @@ class Comparison:
         return {
             "schema_version": SCHEMA_VERSION,
             "notes": self.notes,
-            "comparison": [
-                {
-                    "metric": line.metric,
-                    "class": line.class_name,
-                    "unit": line.unit,
-                    **line.paired._asdict(),
-                    "undefined": line.undefined,
-                    "failures": line.failures and asdict(line.failures),
-                    "cases": {case: {"first": a, "second": b} for case, a, b in line.pairs},
-                }
-                for line in self.lines
-            ],
+            "comparison": [line.as_dict() for line in self.lines],
         }
 
     def to_json(self, path: Path | str) -> Path:

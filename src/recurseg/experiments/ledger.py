@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 import recurseg
 from recurseg.data.files import write_json
 from recurseg.errors import DataError
+from recurseg.evaluation.result import Evaluation, Row
 from recurseg.experiments.table import Scale
 
 
@@ -55,6 +56,15 @@ class Result(BaseModel):
     versions: dict[str, str]
     machine: dict[str, Any]
     finished: str
+
+    @property
+    def evaluated(self) -> Evaluation:
+        """The evaluation with its statistics."""
+        rows = [
+            Row(r["case"], r["class"], r["metric"], float("nan") if r["value"] is None else r["value"], r["unit"])
+            for r in self.evaluation
+        ]
+        return Evaluation(rows)
 
 
 class Ledger:

@@ -2,60 +2,84 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from recurseg.evaluation.failures import Limit, count_failures
 from recurseg.evaluation.ranking import rank_sum
-from recurseg.evaluation.result import Evaluation, Row
+from recurseg.evaluation.result import Evaluation
+from recurseg.evaluation.statistics import deviation
 from recurseg.experiments.ledger import Result
+from recurseg.experiments.pairs import HEADINGS, compare_pairs
 from recurseg.experiments.rows import Entry
-from recurseg.experiments.table import Measure, Table
+from recurseg.experiments.table import Fact, Measure, Table
 
 if TYPE_CHECKING:
-    from rich.table import Table as Drawn
+    from rich.console import Group
 
 
 PRINTED = ", printed"
 
 
 def values(table: Table, result: Result) -> dict[str, float]:
-    """Heading → number, in the units of the paper; nan where the run has no such metric."""
-    evaluation = stored_evaluation(result)
-    return {measure.name: _value(evaluation, measure) for measure in table.measures}
+    """Heading → number, in the units of the paper; nan where the run has no such metric or fact."""
+    evaluation = result.evaluated
+    measured = {measure.name: _value(measure, evaluation) for measure in table.measures}
+    return measured | {fact.name: _fact(fact, result) for fact in table.facts}
 
 
-def stored_evaluation(result: Result) -> Evaluation:
-    """The evaluation that a result holds."""
-    rows = [
-        Row(r["case"], r["class"], r["metric"], float("nan") if r["value"] is None else r["value"], r["unit"])
-        for r in result.evaluation
-    ]
-    return Evaluation(rows)
+def _value(measure: Measure, evaluation: Evaluation) -> float:
+    cases = _cases(measure, evaluation)
+    defined = [value for value in cases.values() if not math.isnan(value)]
+    if not defined:
+        return math.nan
+    if measure.limit is not None:
+        return count_failures(cases, Limit(measure.metric, measure.limit)).count
+    return (deviation(defined) if measure.statistic == "sd" else math.fsum(defined) / len(defined)) * measure.factor
 
 
-def _value(evaluation: Evaluation, measure: Measure) -> float:
+def _cases(measure: Measure, evaluation: Evaluation) -> dict[str, float]:
     try:
-        return evaluation.value(measure.metric, class_name=measure.class_name) * measure.factor
+        return evaluation.by_case(measure.metric, class_name=measure.class_name)
     except KeyError:
-        return float("nan")
+        return {}
+
+
+def _fact(fact: Fact, result: Result) -> float:
+    value = getattr(result, fact.fact)
+    return math.nan if value is None else value * fact.factor
+
+
+def _shown(table: Table, result: Result) -> list[str]:
+    """The values for reading, failures with the interval of their share; a dash where there is none."""
+    digits, evaluation = {m.name: m.digits for m in table.measures}, result.evaluated
+    texts = {
+        name: "–" if math.isnan(value) else f"{value:.{digits.get(name, 3)}g}"
+        for name, value in values(table, result).items()
+    }
+    for m in table.measures:
+        if m.limit is not None:
+            texts[m.name] = str(count_failures(_cases(m, evaluation), Limit(m.metric, m.limit))) or "–"
+    return list(texts.values())
 
 
 def as_lines(table: Table, entries: Sequence[Entry]) -> list[list[str]]:
     """Cells of the table: a heading line, our rows, the paper's rows."""
     ranks = _rank_sums(entries) if table.ranks else {}
     extra = ["rank sum of ours"] if ranks else []
-    lines = [["network", "weights", "steps", "minutes", *(m.name for m in table.measures), *extra, "data"]]
+    headings = [column.name for column in (*table.measures, *table.facts)]
+    lines = [["network", "weights", "steps", "minutes", *headings, *extra, "data"]]
     for entry in entries:
         if entry.result is None:
-            numbers = [entry.state, "", "", *["–"] * len(table.measures), *("" for _ in extra)]
+            numbers = [entry.state, "", "", *["–"] * len(headings), *("" for _ in extra)]
         else:
-            found, result = values(table, entry.result), entry.result
+            result = entry.result
             facts = [f"{result.parameters:,}", f"{result.steps:,}", f"{result.seconds / 60:.1f}"]
-            shown = [f"{found[measure.name]:.3g}" for measure in table.measures]
-            numbers = [*facts, *shown, *(str(ranks.get(entry.row.id, "")) for _ in extra)]
+            numbers = [*facts, *_shown(table, result), *(str(ranks.get(entry.row.id, "")) for _ in extra)]
         lines.append([entry.row.name, *numbers, entry.source.name if entry.result else "–"])
     for name, printed in table.printed.items():
-        shown = [f"{printed[m.name]:g}" if m.name in printed else "" for m in table.measures]
+        shown = [f"{printed[heading]:g}" if heading in printed else "" for heading in headings]
         lines.append([f"{name}{PRINTED}", "", "", "", *shown, *("" for _ in extra), "paper"])
     return lines
 
@@ -65,7 +89,7 @@ def _rank_sums(entries: Sequence[Entry]) -> dict[str, int]:
     done = {entry.row.id: entry for entry in entries if entry.result}
     if len(done) < 2 or len({entry.source.name for entry in done.values()}) > 1:
         return {}
-    return rank_sum({id: stored_evaluation(entry.result) for id, entry in done.items() if entry.result}).scores
+    return rank_sum({id: entry.result.evaluated for id, entry in done.items() if entry.result}).scores
 
 
 def caption(table: Table, entries: Sequence[Entry]) -> str:
@@ -75,8 +99,9 @@ def caption(table: Table, entries: Sequence[Entry]) -> str:
     return f"{ours}; paper: {table.printed_on}. Numbers on different data do not compare."
 
 
-def drawn(table: Table, entries: Sequence[Entry]) -> Drawn:
-    """The table for a terminal: what a row cost stands below it."""
+def drawn(table: Table, entries: Sequence[Entry]) -> Group:
+    """The table for a terminal: what a row cost stands below it, then the table's pairs."""
+    from rich.console import Group
     from rich.table import Table as Drawn
 
     lines = [[line[0].removesuffix(PRINTED), *line[4:]] for line in as_lines(table, entries)]
@@ -95,30 +120,42 @@ def drawn(table: Table, entries: Sequence[Entry]) -> Drawn:
         drawing.add_column(heading, justify="left" if outer else "right", no_wrap=column == 0, overflow="fold")
     for line in lines[1:]:
         drawing.add_row(*line, style="dim" if line[-1] == "paper" else None)
-    return drawing
+    pairs = compare_pairs(table, entries)
+    if not pairs:
+        return Group(drawing)
+    below = Drawn(*HEADINGS, box=None, header_style="bold", padding=(0, 1, 0, 0))
+    for pair in pairs:
+        below.add_row(*pair.as_cells())
+    return Group(drawing, "", below)
 
 
 def markdown(table: Table, entries: Sequence[Entry]) -> str:
-    """The table for a page."""
-    lines = as_lines(table, entries)
-    lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{caption(table, entries)}"
+    """The table for a page, and below it that of its pairs."""
+    pairs = [pair.as_cells() for pair in compare_pairs(table, entries)]
+    below = f"\n\n{_piped([HEADINGS, *pairs])}" if pairs else ""
+    return f"{_piped(as_lines(table, entries))}\n\n{caption(table, entries)}{below}"
+
+
+def _piped(lines: list[list[str]]) -> str:
+    """Markdown of a heading line and the lines below it."""
+    rows = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def sections_markdown(table: Table, entries: Sequence[Entry]) -> str:
     """Each held-out section of a stack by itself; "" where no row has any."""
-    measures = {measure.metric: measure for measure in table.measures}
-    lines = [["network", "data", "section", *(measure.name for measure in table.measures)]]
+    measures = {m.metric: m for m in table.measures if m.statistic == "mean"}
+    lines = [["network", "data", "section", *(measure.name for measure in measures.values())]]
     for entry in entries:
         for section in entry.result.sections if entry.result else []:
             numbers = [f"{section[id] * measure.factor:.4g}" for id, measure in measures.items()]
             lines.append([entry.row.name, entry.source.name, str(section["section"]), *numbers])
-    lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) if len(lines) > 2 else ""
+    return _piped(lines) if len(lines) > 1 else ""
 
 
 def as_data(table: Table, entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """The rows as plain data."""
+    """The rows as plain data, each with its comparisons with its rivals."""
+    pairs = compare_pairs(table, entries)
     return [
         {
             "table": table.id,
@@ -127,6 +164,7 @@ def as_data(table: Table, entries: Sequence[Entry]) -> list[dict[str, Any]]:
             "state": entry.state,
             "printed": table.printed.get(entry.row.name),
             "ours": values(table, entry.result) if entry.result else None,
+            "pairs": [pair.as_data() for pair in pairs if pair.row is entry],
             "result": entry.result.model_dump(mode="json", exclude={"recipe"}) if entry.result else None,
         }
         for entry in entries

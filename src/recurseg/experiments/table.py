@@ -18,7 +18,7 @@ class _Data(BaseModel):
 
 
 class Measure(_Data):
-    """A column."""
+    """A column: a statistic of a metric over the held-out cases."""
 
     name: str
     """Heading."""
@@ -26,8 +26,38 @@ class Measure(_Data):
     """Id of a metric."""
     class_name: str | None = None
     """Of this class; null for the mean over classes."""
+    statistic: Literal["mean", "sd", "failures"] = "mean"
+    """Over cases."""
+    limit: float | None = None
+    """Where failure begins."""
     factor: float = 1.0
-    """What the paper prints is the metric times this."""
+    """What the paper prints is the number times this."""
+    digits: PositiveInt = 3
+    """That are shown."""
+
+    @model_validator(mode="after")
+    def _failures_have_a_limit(self) -> Measure:
+        if (self.statistic == "failures") != (self.limit is not None):
+            raise ValueError(f"measure {self.name}: failures have a limit, and nothing else has")
+        return self
+
+
+class Fact(_Data):
+    """A column: what the run knows of itself."""
+
+    name: str
+    """Heading."""
+    fact: Literal["parameters", "peak_memory_mib"]
+    """Field of the result."""
+    factor: float = 1.0
+    """What is shown is the number times this."""
+
+
+class Pair(_Data):
+    """Two rows whose held-out cases are compared one by one."""
+
+    row: str
+    rival: str
 
 
 class Source(_Data):
@@ -102,6 +132,8 @@ class Table(_Data):
     source: str
     """Paper and number of the table."""
     measures: list[Measure]
+    facts: list[Fact] = Field(default_factory=list)
+    """Columns after those of the measures."""
     printed_on: str
     """What the paper's numbers were measured on."""
     printed: dict[str, dict[str, float]]
@@ -113,6 +145,8 @@ class Table(_Data):
     rows: list[Row]
     ranks: bool = False
     """Whether rows are ranked by the sum of their ranks over the measures."""
+    pairs: list[Pair] = Field(default_factory=list)
+    """Rows that are compared case by case."""
 
     def row(self, id: str) -> Row:
         """Raises ConfigError for an unknown row, with the nearest known one."""

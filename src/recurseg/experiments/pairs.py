@@ -1,0 +1,78 @@
+"""Rows of a table against their rivals, held-out case by case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from recurseg.evaluation import compare
+from recurseg.evaluation.comparison import Line
+from recurseg.experiments.ledger import Result
+from recurseg.experiments.rows import Entry
+from recurseg.experiments.table import Measure, Table
+
+HEADINGS = [
+    "row − rival",
+    "measure",
+    "difference",
+    "95 % interval",
+    "Wilcoxon p",
+    "failures, rival → row",
+    "McNemar p",
+]
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A row against its rival in one measure; differences are row − rival."""
+
+    row: Entry
+    rival: Entry
+    measure: Measure
+    line: Line
+
+    def as_data(self) -> dict[str, Any]:
+        """Returns the comparison as plain data, in the metric's own units."""
+        return {"rival": self.rival.row.id, "measure": self.measure.name, **self.line.as_dict()}
+
+    def as_cells(self) -> list[str]:
+        """Returns the comparison for reading, in the units of the paper, under `HEADINGS`."""
+        paired, failures, factor = self.line.paired, self.line.failures, self.measure.factor
+        interval = " – ".join(f"{bound * factor:+.3g}" for bound in paired.interval or ())
+        return [
+            f"{self.row.row.name} − {self.rival.row.name}",
+            self.measure.name,
+            f"{paired.difference * factor:+.3g}",
+            interval,
+            "" if paired.p is None else f"{paired.p:.2g}",
+            f"{failures.second} against {failures.first}" if failures else "",
+            f"{failures.p:.2g}" if failures else "",
+        ]
+
+
+def compare_pairs(table: Table, entries: Sequence[Entry]) -> list[Paired]:
+    """Compares the table's pairs in each measure that is a mean, where both rows ran on the same held-out data."""
+    measures = [m for m in table.measures if m.statistic == "mean"]
+    limits = {m.metric: f"{m.metric}={m.limit}" for m in table.measures if m.statistic == "failures"}
+    found = []
+    for pair in table.pairs:
+        for row, rival in product(entries, entries):
+            named = (row.row.id, rival.row.id) == (pair.row, pair.rival)
+            if not (named and row.result and rival.result and _same_data(row.result, rival.result)):
+                continue
+            for m in measures:
+                lines = compare(
+                    rival.result.evaluated,
+                    row.result.evaluated,
+                    metrics=[m.metric or ""],
+                    failures=limits.get(m.metric),
+                ).lines
+                line = [line for line in lines if m.class_name in (None, line.class_name)][-1]
+                found.append(Paired(row, rival, m, line))
+    return found
+
+
+def _same_data(one: Result, other: Result) -> bool:
+    return (one.source, one.scale, one.holdout) == (other.source, other.scale, other.holdout)
