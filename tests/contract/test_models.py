@@ -9,9 +9,15 @@ from safetensors.torch import load_file, save_file
 from recurseg.errors import ConfigError
 from recurseg.models import create_model, model_names
 
+PATCHES = {"patch": 4, "stride": 2, "widths": (4, 6), "cell": 5}
+
 SMALL = {
     "pyramid_lstm": {"widths": (4,), "pixelwise": (), "kernel": 3},
     "md_lstm": {"widths": (4,), "pixelwise": (), "spatial_dims": 2},
+    "shamann": {**PATCHES, "slots": 6, "word": 4, "heads": 2},
+    "bi_mann": {**PATCHES, "slots": 6, "word": 4, "heads": 2},
+    "bi_lstm": PATCHES,
+    "no_memory": PATCHES,
     "unet": {"widths": (8, 12, 16)},
     "light_unet": {"widths": (4, 8, 16)},
     "unet3d": {"widths": (8, 12, 16), "groups": 4},

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 BUILT_IN = {
     "pyramid_lstm": "recurseg.models.pyramid_lstm",
     "md_lstm": "recurseg.models.md_lstm",
+    "shamann": "recurseg.models.shamann",
+    "bi_mann": "recurseg.models.shamann",
+    "bi_lstm": "recurseg.models.shamann",
+    "no_memory": "recurseg.models.shamann",
     "unet": "recurseg.models.unet",
     "light_unet": "recurseg.models.light_unet",
     "unet3d": "recurseg.models.unet3d",
