@@ -11,11 +11,13 @@ from scipy import ndimage
 
 from recurseg.data.phantoms import PHANTOMS, write_phantom
 from recurseg.data.phantoms.brain_tissue import CLASSES, brain_tissue
+from recurseg.data.phantoms.chest_findings import FINDINGS
+from recurseg.data.phantoms.chest_xray import LUNG, chest_xray
 from recurseg.data.phantoms.em_membranes import CELL, MEMBRANE, em_membranes
 from recurseg.data.phantoms.fields import band_noise, smooth_noise
 from recurseg.errors import ConfigError, ResourceError
 
-SMALL = {"em_membranes": (4, 96, 96), "brain_tissue": (12, 48, 48)}
+SMALL = {"em_membranes": (4, 96, 96), "brain_tissue": (12, 48, 48), "chest_xray": (1, 96, 96)}
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,8 @@ def best_threshold_dice(image: np.ndarray, truth: np.ndarray) -> float:
 def make(name: str, seed: int = 0, case: int = 0) -> list[np.ndarray]:
     if name == "em_membranes":
         return list(em_membranes(size=SMALL[name], seed=seed, case=case))
+    if name == "chest_xray":
+        return list(chest_xray(size=SMALL[name], seed=seed, case=case)[:2])
     images, label, _ = brain_tissue(size=SMALL[name], seed=seed, case=case)
     return [*images.values(), label]
 
@@ -138,6 +142,75 @@ class TestBrain:
         assert np.mean(label[shell] == 2) > 0.85
 
 
+@pytest.fixture(scope="module")
+def chests() -> list[tuple[np.ndarray, np.ndarray, tuple[str, ...]]]:
+    return [chest_xray(size=(1, 128, 128), case=case) for case in range(14)]
+
+
+class TestChest:
+    def test_labels_are_coded_as_in_the_montgomery_and_shenzhen_masks(self, chests) -> None:
+        for image, label, _ in chests:
+            assert image.dtype == label.dtype == np.uint8
+            assert image.shape == label.shape == (128, 128)
+            assert set(np.unique(label)) == {0, LUNG} == {0, 255}
+
+    def test_there_are_two_lungs_and_they_fill_what_they_fill_in_real_films(self, chests) -> None:
+        shares = [np.mean(label > 0) for _, label, _ in chests]
+        assert 0.18 < np.mean(shares) < 0.32  # 0.258 with sd 0.060 in 300 films of Montgomery and Shenzhen
+        assert all(0.1 < share < 0.42 for share in shares)
+        assert all(ndimage.label(label)[1] == 2 for _, label, _ in chests)
+
+    def test_the_heart_takes_from_the_left_lung_which_lies_at_the_images_right(self, chests) -> None:
+        halves = [np.array_split((label > 0).sum(0), 2) for _, label, _ in chests]
+        right, left = np.sum(halves, (0, 2))
+        assert left < 0.97 * right
+
+    def test_air_is_dark_and_bone_bright_with_the_lungs_between(self, chests) -> None:
+        for image, label, _ in chests:
+            lung = image[label > 0].mean()
+            around = image[ndimage.binary_dilation(label > 0, iterations=5) & (label == 0)].mean()
+            assert lung < around - 20  # 61 with sd 16 in real films
+            assert image.min() < 20
+            assert image.max() > 200
+
+    def test_no_threshold_finds_the_lungs(self, chests) -> None:
+        best = [best_threshold_dice(image, label > 0) for image, label, _ in chests]
+        assert np.mean(best) < 0.78  # 0.72 with sd 0.07 in real films
+        images, labels = (np.stack(part) for part in list(zip(*chests, strict=True))[:2])
+        assert best_threshold_dice(images, labels > 0) < 0.72  # one band for all; 0.64 in real films
+
+    def test_children_have_larger_hearts_for_their_chests(self) -> None:
+        ratios = {True: [], False: []}  # heart to chest, above the diaphragm
+        for case in range(18):
+            _, label, tags = chest_xray(size=(1, 96, 96), seed=5, case=case)
+            rows = label[label.any(1)]
+            across = [np.flatnonzero(row) for row in rows[: int(0.65 * len(rows))]]
+            widest = max(np.diff(columns).max() for columns in across)
+            ratios["child" in tags].append(widest / max(np.ptp(columns) for columns in across))
+        assert np.mean(ratios[True]) > np.mean(ratios[False]) + 0.03
+
+    def test_fluid_and_lesions_are_bright_but_belong_to_the_lung(self) -> None:
+        def brightest(case: int) -> float:
+            image, label, _ = chest_xray(size=(1, 96, 96), seed=3, case=case)
+            smooth = ndimage.gaussian_filter(image.astype(float), 2)
+            inside = ndimage.binary_erosion(label > 0, iterations=3)
+            return np.percentile(smooth[inside], 97) - np.median(smooth[inside])
+
+        sick = [brightest(case) for case in range(28) if FINDINGS[case % 7] in ("effusion", "lesion")]
+        plain = [brightest(case) for case in range(28) if not FINDINGS[case % 7]]
+        assert np.mean(sick) > np.mean(plain) + 10
+
+    def test_every_nth_case_held_out_has_every_finding(self) -> None:
+        for n in (2, 3, 4, 5):
+            held_out = {FINDINGS[case % 7] for case in range(0, 7 * n, n)}
+            assert held_out == {"", "effusion", "device", "lesion"}
+
+    def test_tags_are_words_of_the_documented_list(self, chests) -> None:
+        known = {"child", "effusion", "device", "lesion", "rotated", "underexposed"}
+        assert {tag for *_, tags in chests for tag in tags} <= known
+        assert sum("child" in tags for *_, tags in chests) == 4
+
+
 class TestWriting:
     def test_one_em_stack_is_two_imagej_tiffs_with_its_spacing(self, tmp_path: Path) -> None:
         tifffile = pytest.importorskip("tifffile")
@@ -170,15 +243,22 @@ class TestWriting:
         centre = (np.array(image.shape) - 1) / 2
         assert nibabel.affines.apply_affine(image.affine, centre) == pytest.approx([0, 0, 0], abs=1e-4)
 
-    @pytest.mark.parametrize(("name", "cases"), [("em_membranes", 1), ("em_membranes", 2), ("brain_tissue", 2)])
+    @pytest.mark.parametrize(
+        ("name", "cases"), [("em_membranes", 1), ("em_membranes", 2), ("brain_tissue", 2), ("chest_xray", 3)]
+    )
     def test_recurseg_opens_what_it_wrote(self, tmp_path: Path, name: str, cases: int) -> None:
         from recurseg.data.dataset import open_dataset
 
         dataset = open_dataset(write_phantom(name, tmp_path / "phantom", cases=cases, size=SMALL[name]))
         assert len(dataset.cases) == cases
         assert all(case.label is not None for case in dataset.cases)
-        assert dataset.class_names == {"em_membranes": ["cell", "membrane"], "brain_tissue": list(CLASSES)}[name]
-        assert len(dataset.modalities) == {"em_membranes": 1, "brain_tissue": 3}[name]
+        classes = {
+            "em_membranes": ["cell", "membrane"],
+            "brain_tissue": list(CLASSES),
+            "chest_xray": ["background", "lung"],
+        }
+        assert dataset.class_names == classes[name]
+        assert len(dataset.modalities) == {"em_membranes": 1, "brain_tissue": 3, "chest_xray": 1}[name]
 
     @pytest.mark.parametrize("name", PHANTOMS)
     def test_the_layout_is_known_without_the_manifest(self, tmp_path: Path, name: str) -> None:
@@ -187,6 +267,21 @@ class TestWriting:
         out = write_phantom(name, tmp_path / "phantom", cases=2, size=SMALL[name])
         (out / "dataset.yaml").unlink()
         assert [case.label is not None for case in open_dataset(out).cases] == [True, True]
+
+    def test_radiographs_are_png_with_masks_of_0_and_255_and_their_tags(self, tmp_path: Path) -> None:
+        from PIL import Image
+
+        from recurseg.data.dataset import open_dataset
+
+        out = write_phantom("chest_xray", tmp_path / "chest", cases=3, size=SMALL["chest_xray"])
+        image, label = make("chest_xray", case=1)
+        assert np.array_equal(Image.open(out / "images" / "chest_002.png"), image)
+        assert np.array_equal(Image.open(out / "masks" / "chest_002.png"), label)
+        cases = open_dataset(out).cases
+        assert cases[0].shape == (96, 96)
+        assert "effusion" in cases[1].tags
+        assert "child" in cases[2].tags
+        assert len({case.patient for case in cases}) == 3
 
     def test_brains_read_the_same_in_itk(self, tmp_path: Path) -> None:
         sitk = pytest.importorskip("SimpleITK")
@@ -217,6 +312,8 @@ class TestWriting:
             ("em_membranes", {"cases": 0}, "at least 1"),
             ("em_membranes", {"size": (4, 8, 8)}, "1x32x32"),
             ("em_membranes", {"seed": -1}, "negative"),
+            ("chest_xray", {"size": (1, 32, 32)}, "1x64x64"),
+            ("chest_xray", {"size": (4, 64, 64)}, "pictures of 1 slice"),
         ],
     )
     def test_mistakes_end_in_one_line(self, tmp_path: Path, name: str, options: dict, message: str) -> None:

@@ -70,6 +70,8 @@ def write_phantom(name: str, out: Path, *, cases: int | None = None, size: Size 
         raise ConfigError(f"phantom {name}: {cases} cases asked for, at least 1 is needed")
     if len(size) != 3 or any(n < least for n, least in zip(size, phantom.smallest, strict=True)):
         raise ConfigError(f"phantom {name}: size {_shown(size)} is below the least, {_shown(phantom.smallest)}")
+    if phantom.size[0] == 1 and size[0] > 1:
+        raise ConfigError(f"phantom {name}: makes pictures of 1 slice, not {size[0]}; ask for more cases instead")
     if seed < 0:
         raise ConfigError(f"phantom {name}: seed {seed} is negative")
     out = Path(out)
@@ -140,6 +142,35 @@ def _write_brain(folder: Path, cases: int, size: Size, seed: int) -> DatasetMani
     )
 
 
+def _write_chest(folder: Path, cases: int, size: Size, seed: int) -> DatasetManifest:
+    """images/NAME.png and masks/NAME.png."""
+    from PIL import Image
+
+    from recurseg.data.manifest import CaseEntry, DatasetManifest
+    from recurseg.data.phantoms.chest_xray import LUNG, chest_xray
+
+    entries = []
+    for index in range(cases):
+        image, label, tags = chest_xray(size=size, seed=seed, case=index)
+        name = f"chest_{index + 1:03d}"
+        files = (f"images/{name}.png", f"masks/{name}.png")
+        for array, file in zip((image, label), files, strict=True):
+            (folder / file).parent.mkdir(exist_ok=True)
+            Image.fromarray(array).save(folder / file)
+        entries.append(CaseEntry(id=name, patient=name, images={"CXR": files[0]}, label=files[1], tags=list(tags)))
+    return DatasetManifest(
+        name="chest_xray",
+        modalities=["CXR"],
+        classes={0: "background", 1: "lung"},
+        label_map={0: 0, LUNG: 1},
+        notes=[
+            f"procedural phantom chest_xray, seed {seed}, size {_shown(size)}",
+            "lungs without heart and mediastinum, above the diaphragm; fluid and opacities in them are labelled lung",
+        ],
+        cases=entries,
+    )
+
+
 def _write_tiff(path: Path, array: np.ndarray, spacing: tuple[float, ...]) -> None:
     """A multi-page TIFF as ImageJ writes it, spacing (millimetres) given in micrometres."""
     import tifffile
@@ -185,6 +216,14 @@ PHANTOMS: dict[str, Phantom] = {
             size=(32, 96, 96),
             smallest=(8, 32, 32),
             write=_write_brain,
+        ),
+        Phantom(
+            "chest_xray",
+            "chest radiographs of adults and children, a third with effusion, lesion or device: lungs (PNG)",
+            cases=24,
+            size=(1, 256, 256),
+            smallest=(1, 64, 64),
+            write=_write_chest,
         ),
     )
 }
