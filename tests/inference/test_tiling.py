@@ -66,7 +66,7 @@ def test_windows_are_weighted_with_a_gaussian_whose_sigma_is_an_eighth_of_the_wi
     image[0, :, 16:] = 1  # only the right one of the two windows, columns 0-15 and 8-23, sees it
 
     def marks(part: Tensor) -> Tensor:
-        return torch.full_like(part[:, 0], 20.0 if part.max() > 0 else -20.0)
+        return torch.where(part.amax((1, 2, 3)) > 0, 20.0, -20.0)[:, None, None].expand_as(part[:, 0])
 
     found = predict_probabilities(Windowed(marks), image, window=(16, 16), overlap=0.5)[1]
     column = np.arange(24)
@@ -77,7 +77,7 @@ def test_windows_are_weighted_with_a_gaussian_whose_sigma_is_an_eighth_of_the_wi
 
 def test_probabilities_are_blended_not_logits() -> None:
     def marks(part: Tensor) -> Tensor:
-        return torch.full_like(part[:, 0], 50.0 if part.max() > 0 else -1.0)
+        return torch.where(part.amax((1, 2, 3)) > 0, 50.0, -1.0)[:, None, None].expand_as(part[:, 0])
 
     image = np.zeros((1, 8, 12), np.float32)
     image[0, :, 8:] = 1
@@ -102,9 +102,16 @@ def test_flips_average_over_all_mirror_images() -> None:
 def test_a_model_of_images_sees_slices_and_a_model_of_volumes_an_image_as_one_slice() -> None:
     flat, deep = threshold(2), threshold(3)
     predict_probabilities(flat, np.zeros((1, 4, 9, 10), np.float32), window=(2, 16, 16))
-    assert set(flat.seen) == {(1, 1, 9, 10)}  # pyright: ignore[reportArgumentType]
+    assert flat.seen == [(4, 1, 9, 10)]  # pyright: ignore[reportArgumentType]
     predict_probabilities(deep, np.zeros((1, 9, 10), np.float32), window=(4, 8, 8), overlap=0)
-    assert set(deep.seen) == {(1, 1, 1, 8, 8)}  # pyright: ignore[reportArgumentType]
+    assert deep.seen == [(4, 1, 1, 8, 8)]  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(("side", "at_once"), [(28, 83), (256, 1), (512, 1)])
+def test_small_windows_go_through_the_network_together_and_large_ones_one_by_one(side: int, at_once: int) -> None:
+    model = threshold(2)
+    predict_probabilities(model, np.zeros((1, max(3, at_once + 1), side, side), np.float32), window=(side, side))
+    assert max(seen[0] for seen in model.seen) == at_once  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(("size", "roi", "overlap"), [((9, 30), (4, 16), 0.5), ((5, 5), (5, 2), 0.9)])
@@ -113,7 +120,7 @@ def test_progress_counts_every_window_and_ends_at_one(
 ) -> None:
     model, heard = threshold(2), []
     predict_probabilities(model, np.zeros((1, *size), np.float32), window=roi, overlap=overlap, progress=heard.append)
-    assert len(model.seen) == window_count(size, roi, overlap)  # pyright: ignore[reportArgumentType]
+    assert sum(seen[0] for seen in model.seen) == window_count(size, roi, overlap)  # pyright: ignore[reportArgumentType]
     assert heard == sorted(heard)
     assert heard[-1] == 1
 

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from recurseg.training.optimizers import RMSpropMomentum, learning_rate
-from recurseg.training.recipe import ScheduleConfig
+from recurseg.training.optimizers import RMSpropMomentum, create_optimizer, learning_rate
+from recurseg.training.recipe import OptimizerConfig, ScheduleConfig
 
 
 def test_rmsprop_with_momentum_by_hand():
@@ -20,6 +20,19 @@ def test_rmsprop_with_momentum_by_hand():
         average = 0.9 * average + 0.1 * normalised
         value -= 0.1 * average
         assert weight.item() == pytest.approx(value, rel=1e-5)
+
+
+def test_plain_rmsprop_by_hand():
+    """Tieleman and Hinton 2012: the gradient over the root of its running mean square, which begins at 0."""
+    model = torch.nn.Linear(1, 1, bias=False)
+    value, square = model.weight.item(), 0.0
+    optimizer = create_optimizer(model, OptimizerConfig(name="rmsprop", lr=1e-3, decay=0.99))
+    for gradient in (2.0, -1.0):
+        model.weight.grad = torch.tensor([[gradient]])
+        optimizer.step()
+        square = 0.99 * square + 0.01 * gradient**2
+        value -= 1e-3 * gradient / (math.sqrt(square) + 1e-8)
+        assert model.weight.item() == pytest.approx(value, rel=1e-5)
 
 
 def test_the_paper_s_learning_rate():

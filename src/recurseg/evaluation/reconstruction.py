@@ -1,4 +1,4 @@
-"""How near a reconstructed image comes to the original, both in the unit range: squared error, overlap of the bright."""
+"""How near a reconstructed image comes to the original: squared error, and overlap of the bright pixels."""
 
 from __future__ import annotations
 

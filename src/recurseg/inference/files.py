@@ -1,4 +1,4 @@
-"""Label files for many inputs: on each input's own grid, in its format, resumable."""
+"""Label files, or completed images, for many inputs: on each input's own grid, in its format, resumable."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from recurseg.data.case import Volume
 from recurseg.data.formats import write_like
 from recurseg.data.layouts.files import As
 from recurseg.errors import ConfigError, DataError, RecursegError, ResourceError
@@ -54,6 +55,9 @@ def predict_files(
     quiet: bool = False,
 ) -> FilesResult:
     """Predicts files, folders and data sets into a folder of label files with an index, `predictions.json`.
+
+    A model of regression writes completed images instead, in the intensities of the input: whole numbers from 0 on,
+    as in PNG, in the input's own type, all others as float32.
 
     Labels carry the values of the data set that the model was trained on and lie on the input's own grid. A run that
     was killed goes on where it stopped: cases whose files are there and whose input, model and settings are the
@@ -124,7 +128,7 @@ def predict_cases(
             try:
                 mark = fingerprint(case, package, settings)
                 if not overwrite and index.is_done(case, mark, maps=probabilities):
-                    result.skipped[case.id] = out / index.cases[case.id]["label"]
+                    result.skipped[case.id] = out / index.cases[case.id][index.kind]
                     index.document["pending"].remove(case.id)
                     bar.skip()
                     continue
@@ -138,7 +142,7 @@ def predict_cases(
                 continue
             entry = _write(prediction, out, segmenter) | {"fingerprint": mark}
             index.add(case.id, entry)
-            result.written[case.id] = out / entry["label"]
+            result.written[case.id] = out / entry[index.kind]
             bar.finish()
     index.document["failed"] = {name: str(error) for name, error in found.failed.items()}
     index.document["pending"] = []
@@ -201,6 +205,9 @@ def _settings(segmenter: Segmenter, **options: bool) -> dict[str, Any]:
 def _write(prediction: Prediction, out: Path, segmenter: Segmenter) -> dict[str, Any]:
     """Writes a prediction's files; returns its entry in the index."""
     case, names = prediction.case, segmenter.spec.class_names
+    if segmenter.spec.task == "regression":
+        image = write_like(out / case.id, as_stored(prediction.values, case.reference), case.reference)
+        return {"image": image.relative_to(out).as_posix(), "maps": {}, "source": str(case.reference.path)}
     values = np.asarray(segmenter.spec.file_values)
     values = values.astype(np.uint8 if values.max() < 256 else np.uint16)
     maps: dict[str, str] = {}
@@ -215,6 +222,14 @@ def _write(prediction: Prediction, out: Path, segmenter: Segmenter) -> dict[str,
         "maps": maps,
         "source": str(case.reference.path),
     }
+
+
+def as_stored(image: np.ndarray, like: Volume) -> np.ndarray:
+    """An image in the type in which it is written: uint8 and uint16 as the source, rounded; others as float32."""
+    kind = np.dtype(like.array.dtype)
+    if kind not in (np.uint8, np.uint16):
+        return image
+    return np.clip(np.rint(image), 0, np.iinfo(kind).max).astype(kind)
 
 
 def _failures(failed: dict[str, Exception], total: int, out: Path) -> RecursegError:

@@ -36,6 +36,7 @@ class Index:
 
     def __init__(self, out: Path, spec: PackageSpec, package: str, *, overwrite: bool) -> None:
         self.out = out
+        self.kind = "label" if spec.task == "segmentation" else "image"
         self.path = out / INDEX_NAME
         self._overwrite = overwrite
         earlier = {} if overwrite or not self.path.exists() else _read(self.path)
@@ -54,7 +55,7 @@ class Index:
 
     @property
     def cases(self) -> dict[str, dict[str, Any]]:
-        """Case id → label file, class probabilities, source and fingerprint; paths relative to the folder."""
+        """Case id → label file or completed image, maps, source and fingerprint; paths relative to the folder."""
         return self.document["cases"]
 
     def refuse_strangers(self, ids: list[str]) -> None:
@@ -76,7 +77,7 @@ class Index:
         entry = self.cases.get(case.id, {})
         if entry.get("fingerprint") != fingerprint:
             return False
-        files = [entry["label"], *(entry["maps"].values() if maps else [])]
+        files = [entry[self.kind], *(entry["maps"].values() if maps else [])]
         return (not maps or bool(entry["maps"])) and all((self.out / file).exists() for file in files)
 
     def plan(self, ids: list[str]) -> None:

@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -34,6 +34,8 @@ class PackageSpec(BaseModel):
     """Version of this form."""
     recurseg: str = __version__
     """Version of recurseg that wrote it."""
+    task: Literal["segmentation", "regression"] = "segmentation"
+    """What it does: classes for every voxel, or a completed image."""
     model: str
     """Name of the model, one of `recurseg models` or of the plug-in."""
     options: dict[str, Any] = Field(default_factory=dict)
@@ -43,11 +45,11 @@ class PackageSpec(BaseModel):
     in_channels: int = Field(ge=1)
     """Channels of the image: one a modality, and those that preprocessing adds."""
     num_classes: int = Field(ge=1, le=IGNORE)
-    """Channels of the logits; 1 is a sigmoid logit of class 1."""
+    """Channels of the logits; 1 is a sigmoid logit of class 1. Of a regression, channels of the image it gives."""
     modalities: list[str] = Field(min_length=1)
     """Modalities in their order."""
-    class_names: list[str] = Field(min_length=2)
-    """Names, index = class."""
+    class_names: list[str] = Field(default_factory=list)
+    """Names, index = class; empty for a regression."""
     label_map: dict[int, int] = Field(default_factory=dict)
     """File value → class in the data set it was trained on; predictions carry the first value of a class. Empty:
     values are classes."""
@@ -67,9 +69,9 @@ class PackageSpec(BaseModel):
             raise ValueError(
                 f"modalities {', '.join(self.modalities)} make {channels} channels, not {self.in_channels}"
             )
-        classes = max(self.num_classes, 2)
+        classes = 0 if self.task == "regression" else max(self.num_classes, 2)
         if len(self.class_names) != classes:
-            raise ValueError(f"{len(self.class_names)} class names for {classes} classes")
+            raise ValueError(f"class_names has {len(self.class_names)} names for {classes} classes")
         if any(side < 1 for side in self.window):
             raise ValueError(f"window {self.window} has a side below 1")
         nameless = sorted(set(range(classes)) - set(self.label_map.values())) if self.label_map else []
@@ -157,6 +159,8 @@ def load_package(folder: Path, *, plugin: str | None = None) -> tuple[PackageSpe
     if plugin is not None:
         load_plugin(plugin)
     model = create_model(spec.model, in_channels=spec.in_channels, num_classes=spec.num_classes, **spec.options)
+    if model.task != spec.task:
+        raise ConfigError(f"{folder}: model '{spec.model}' with these options is for {model.task}, not {spec.task}")
     weights = folder / WEIGHTS_NAME
     try:
         load_model(model, str(weights), strict=True)

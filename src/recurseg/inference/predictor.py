@@ -1,4 +1,4 @@
-"""A trained model with what stands before and after it: from a case to labels on the case's own grid."""
+"""A trained model with what stands before and after it: from a case to labels or an image on its own grid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from recurseg.errors import ConfigError, DataError, ResourceError
 from recurseg.inference.components import keep_largest_component
 from recurseg.inference.package import SPEC_NAME, PackageSpec, load_package
 from recurseg.inference.tiling import Precision, predict_probabilities
-from recurseg.preprocess import prepare, restore, restore_scores
+from recurseg.preprocess import prepare, restore, restore_image, restore_scores
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,22 @@ class Prediction:
     """What a model says about a case.
 
     Attributes:
-        labels: uint8 class indices in the case's stored shape and axis order.
+        values: uint8 class indices, or the float32 image of a model of regression in the intensities of the case; in
+            the case's stored shape and axis order.
         probabilities: float32 `(K, *stored shape)`, where they were asked for.
         case: What was predicted.
     """
 
-    labels: np.ndarray
+    values: np.ndarray
     probabilities: np.ndarray | None
     case: Case
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The class indices. Raises ConfigError where a model of regression gave an image."""
+        if self.values.dtype != np.uint8:
+            raise ConfigError("the model completes images: take the prediction's values, it has no labels")
+        return self.values
 
 
 @dataclass(frozen=True)
@@ -74,13 +82,15 @@ class Segmenter:
             progress: Called with the fraction done, in (0, 1].
 
         Returns:
-            Labels on the case's own grid.
+            Labels on the case's own grid; of a model of regression, the completed image.
 
         Raises:
             DataError: A modality is missing, voxels are NaN, or the path cannot be read as an image.
-            ConfigError: The path holds several cases.
+            ConfigError: The path holds several cases, or something of classes was asked of a model of regression.
             ResourceError: Not enough memory.
         """
+        if self.spec.task == "regression" and (probabilities or keep_largest):
+            raise ConfigError(f"model {self.spec.model} completes images: it has neither probabilities nor pieces")
         if isinstance(case, np.ndarray):
             case = _case_of_array(case, self.spec.modalities, spacing)
         elif not isinstance(case, Case):
@@ -97,6 +107,8 @@ class Segmenter:
                 precision=self.precision,
                 progress=progress,
             )
+            if self.spec.task == "regression":
+                return Prediction(restore_image(scores, prepared)[0], None, case)
             labels = restore(scores, prepared.geometry)
             maps = restore_scores(scores, prepared.geometry) if probabilities else None
         return Prediction(keep_largest_component(labels) if keep_largest else labels, maps, case)

@@ -1,4 +1,4 @@
-"""Class probabilities of an image of any size, predicted in overlapping windows that are blended."""
+"""What a network says of an image of any size, predicted in overlapping windows that are blended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from recurseg.models import spatial_dims_of
 
 Precision = Literal["float32", "bf16", "fp16"]
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-_WINDOWS_AT_ONCE = {"cpu": 1}
+_VOXELS_AT_ONCE = 2**16
+"""Windows so small that several have no more voxels than this go through the network together."""
+_FEWEST_AT_ONCE = {"cpu": 1}
 
 
 def predict_probabilities(
@@ -30,7 +32,7 @@ def predict_probabilities(
     precision: Precision = "float32",
     progress: Callable[[float], None] | None = None,
 ) -> np.ndarray:
-    """Predicts the class probabilities of one prepared image.
+    """Predicts the class probabilities of one prepared image; of a model of regression, the values it gives.
 
     The image is tiled by windows. Their probabilities, not their logits, are averaged with Gaussian weights
     (standard deviation an eighth of the window), so that the middle of a window counts most. Models of images see a
@@ -46,7 +48,8 @@ def predict_probabilities(
         progress: Called with the fraction done, in (0, 1], after every few windows.
 
     Returns:
-        float32 `(K, *spatial)`, K ≥ 2; a model of one sigmoid logit gives background and foreground.
+        float32 `(K, *spatial)`, K ≥ 2; a model of one sigmoid logit gives background and foreground. Of a model of
+        regression `(C, *spatial)`.
 
     Raises:
         ConfigError: The network gives NaN or infinite values.
@@ -60,7 +63,8 @@ def predict_probabilities(
     batch = _to_batch(torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)), dims)
     sizes = tuple(batch.shape[2:])
     roi = tuple(min(*pair) for pair in zip(_window_of(window, len(sizes)), sizes, strict=True))
-    at_once = _WINDOWS_AT_ONCE.get(device.type, 4)
+    at_once = max(_FEWEST_AT_ONCE.get(device.type, 4), _VOXELS_AT_ONCE // math.prod(roi))
+    activation = _ACTIVATIONS[getattr(model, "task", "segmentation")]
     total, done = len(batch) * window_count(sizes, roi, overlap), 0
     mirrors = _mirrors(roi) if flips else [()]
 
@@ -68,7 +72,7 @@ def predict_probabilities(
         nonlocal done
         with torch.autocast(device.type, _DTYPES[precision]) if precision in _DTYPES else nullcontext():
             views = [model(part.flip(axes)).flip(axes) if axes else model(part) for axes in mirrors]
-        blended = torch.stack([_probabilities(logits.float()) for logits in views]).mean(dim=0)
+        blended = torch.stack([activation(output.float()) for output in views]).mean(dim=0)
         if progress:
             done += len(part)
             progress(done / total)
@@ -133,3 +137,6 @@ def _probabilities(logits: Tensor) -> Tensor:
         foreground = logits.sigmoid()
         return torch.cat([1 - foreground, foreground], dim=1)
     return logits.softmax(dim=1)
+
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"segmentation": _probabilities, "regression": lambda v: v}

@@ -25,7 +25,8 @@ def augmentation(config: SamplingConfig) -> Augment:
     What happens in the section plane happens to all sections and channels alike, so they go as channels through
     two-dimensional transforms: a fraction of the cost of three-dimensional ones.
     """
-    transforms = Compose(_in_plane(config) + _intensity(config))
+    steps = _in_plane(config) + _intensity(config)
+    transforms = Compose(steps)
     flip_sections = "D" in config.flip
 
     def apply(image: np.ndarray, label: np.ndarray, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -37,9 +38,11 @@ def augmentation(config: SamplingConfig) -> Augment:
             "image": torch.from_numpy(image.reshape(-1, *shape[2:]).copy()),
             "label": torch.from_numpy(label.copy()),
         }
-        transforms.set_random_state(seed=seed)
-        with one_thread():
-            changed: Any = transforms(window)
+        changed: Any = window
+        if steps:
+            transforms.set_random_state(seed=seed)
+            with one_thread():
+                changed = transforms(window)
         image_out, label_out = (torch.as_tensor(changed[key]).as_subclass(torch.Tensor) for key in _BOTH)
         return image_out.reshape(shape).contiguous(), label_out.long().contiguous()
 

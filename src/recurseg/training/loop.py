@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from recurseg.errors import ConfigError
 from recurseg.training.checkpoint import Checkpoints, Progress
 from recurseg.training.log import Log
-from recurseg.training.losses import LOSSES
 from recurseg.training.optimizers import learning_rate
-from recurseg.training.recipe import Recipe
+from recurseg.training.recipe import Recipe, Stage
 from recurseg.training.sampling import Arrays, Windows, batches
+from recurseg.training.tasks import TASKS
 
 MAX_SKIPPED = 20
 """Updates with a loss or gradient that is not finite, in a row, after which a training gives up."""
@@ -51,6 +51,12 @@ class Training:
     lower_is_better: bool
     checkpoints: Checkpoints
 
+    def windows(self, stage: Stage) -> Windows:
+        """The samples of a stage."""
+        recipe = self.recipe
+        finish = TASKS[recipe.task].finish(recipe)
+        return Windows(self.cases, stage.window, recipe.sampling, seed=recipe.seed, finish=finish)
+
 
 def fit(training: Training, progress: Progress, log: Log, report: Report) -> Progress:
     """Trains from where `progress` stands to the recipe's last step.
@@ -75,14 +81,13 @@ def fit(training: Training, progress: Progress, log: Log, report: Report) -> Pro
     update = Update(recipe, training.model, training.optimizer, progress)
     for stage in recipe.stages:
         first = min(max(progress.step - done, 0), stage.steps)
-        windows = Windows(training.cases, stage.window, recipe.sampling, seed=recipe.seed)
-        loader = batches(windows, stage, first, samples, recipe.sampling.workers)
+        loader = batches(training.windows(stage), stage, first, samples, recipe.sampling.workers)
         started = time.perf_counter()
-        for within, (image, label) in enumerate(loader, start=first):
+        for within, (image, target) in enumerate(loader, start=first):
             if progress.stopped:
                 return progress
             rate = learning_rate(recipe.schedule, recipe.optimizer.lr, within, stage.steps)
-            loss, norm = update(image, label, rate, seed=recipe.seed * 1_000_003 + done + within)
+            loss, norm = update(image, target, rate, seed=recipe.seed * 1_000_003 + done + within)
             progress.step = done + within + 1
             seconds = time.perf_counter() - started
             values = {"loss": loss, "lr": rate, "grad_norm": norm, "seconds": round(seconds, 4)}
@@ -120,19 +125,19 @@ class Update:
         self, recipe: Recipe, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
     ) -> None:
         self.model, self.optimizer, self.progress = model, optimizer, progress
-        self.loss, self.clip_norm = LOSSES[recipe.loss], recipe.clip_norm or math.inf
+        self.loss, self.clip_norm = TASKS[recipe.task].LOSSES[recipe.loss], recipe.clip_norm or math.inf
         self.device = next(model.parameters()).device
         self.low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.precision)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         if progress.scaler:
             self.scaler.load_state_dict(progress.scaler)
 
-    def __call__(self, image: Tensor, label: Tensor, rate: float, *, seed: int) -> tuple[float, float]:
+    def __call__(self, image: Tensor, target: Tensor, rate: float, *, seed: int) -> tuple[float, float]:
         """Loss and gradient norm of one batch; updates the weights where both are finite.
 
         Args:
             image: `(B, C, D, H, W)`.
-            label: `(B, D, H, W)`.
+            target: What the network is to give: labels `(B, D, H, W)`, or an image as `image`.
             rate: Learning rate.
             seed: Of everything random in the model.
         """
@@ -140,13 +145,13 @@ class Update:
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        image, label = image.to(self.device), label.to(self.device)
+        image, target = image.to(self.device), target.to(self.device)
         if getattr(self.model, "spatial_dims", 3) == 2:
-            image, label = image.squeeze(2), label.squeeze(1)
+            image, target = image.squeeze(-3), target.squeeze(-3)
         self.optimizer.zero_grad()
         with torch.autocast(self.device.type, self.low, enabled=self.low is not None):
-            logits = self.model(image)
-        loss = self.loss(logits.float(), label)
+            output = self.model(image)
+        loss = self.loss(output.float(), target)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)

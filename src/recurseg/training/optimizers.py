@@ -57,6 +57,10 @@ def create_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.O
     """The optimiser that a recipe names, over all weights of a model."""
     if config.name == "rmsprop_momentum":
         return RMSpropMomentum(model.parameters(), config.lr, config.decay, config.momentum, config.eps)
+    if config.name == "rmsprop":
+        return torch.optim.RMSprop(
+            model.parameters(), config.lr, config.decay, config.eps, config.weight_decay, foreach=True
+        )
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.name]
     return kind(
         model.parameters(), config.lr, (config.momentum, config.decay), config.eps, config.weight_decay, foreach=True

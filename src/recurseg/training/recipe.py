@@ -13,9 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 
 from recurseg.data.files import write_text
 from recurseg.errors import ConfigError, did_you_mean
+from recurseg.evaluation.metrics import METRICS
 from recurseg.preprocess import Preprocessing
 
 SCHEMA_VERSION = 1
+ADDED = ("task", "deletion", "paste_known")
+"""Keys that recipes of earlier versions have not: with their defaults they do not change a recipe's digest."""
 Axis = Literal["D", "H", "W"]
 
 
@@ -56,18 +59,19 @@ class SamplingConfig(_Config):
 
 
 class OptimizerConfig(_Config):
-    name: Literal["adam", "adamw", "rmsprop_momentum"] = "adamw"
-    """`rmsprop_momentum` is that of Stollenga et al. 2015, eq. 15-18."""
+    name: Literal["adam", "adamw", "rmsprop", "rmsprop_momentum"] = "adamw"
+    """`rmsprop` divides the gradient by the root of its running mean square; `rmsprop_momentum` is that of Stollenga
+    et al. 2015, eq. 15-18."""
     lr: float = Field(default=1e-3, gt=0)
     """Learning rate at the start of a stage."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Decay of the running mean of gradients."""
+    """Decay of the running mean of gradients, of which `rmsprop` has none."""
     decay: float = Field(default=0.999, ge=0, lt=1)
     """Decay of the running mean of squared gradients."""
     eps: float = Field(default=1e-8, gt=0)
     """Added to the root of the mean square."""
     weight_decay: float = Field(default=0.0, ge=0)
-    """Decoupled for `adamw`, added to the gradient for `adam`."""
+    """Decoupled for `adamw`, added to the gradient for `adam` and `rmsprop`."""
 
 
 class ScheduleConfig(_Config):
@@ -81,6 +85,22 @@ class ScheduleConfig(_Config):
     """What it falls towards."""
 
 
+class DeletionConfig(_Config):
+    what: Literal["bottom_half", "patches"]
+    """`patches` are squares at random places within the image, which may overlap."""
+    count: PositiveInt | None = None
+    """How many patches an image loses."""
+    size: PositiveInt | None = None
+    """Side of a patch, pixels."""
+
+    @model_validator(mode="after")
+    def _patches(self) -> DeletionConfig:
+        patches = self.what == "patches"
+        if (self.count is not None) != patches or (self.size is not None) != patches:
+            raise ValueError(f"{self.what} {'needs' if patches else 'has no'} count and size")
+        return self
+
+
 class Stage(_Config):
     steps: PositiveInt
     """Updates of the weights; scaled in proportion where minutes are given."""
@@ -92,11 +112,13 @@ class Stage(_Config):
 
 class ValidationConfig(_Config):
     metric: str = "dice"
-    """Which metric, mean over foreground classes and cases, decides which checkpoint is best."""
+    """Which metric, mean over foreground classes and cases, decides which checkpoint is best; one of images ("mse",
+    "dice@0.5") where images are completed."""
     times: PositiveInt = 8
     """How often the held-out cases are predicted, evenly over the run."""
     cases: PositiveInt | None = None
-    """At most so many of them while training (the first by id); all of them at the end."""
+    """At most so many of them while training (the first by id); all of them at the end. Where images are completed,
+    each section is a case."""
 
 
 class CheckpointConfig(_Config):
@@ -122,6 +144,14 @@ class Recipe(_Config):
     """The data set it was planned for; `recurseg train RECIPE` trains on it."""
     why: list[str] = Field(default_factory=list)
     """Why the values are what they are, where they were fitted to data and machine."""
+    task: Literal["segmentation", "regression"] = "segmentation"
+    """regression: deleted parts of an image are completed; it is learned from images alone, without labels."""
+    deletion: DeletionConfig | None = None
+    """What is deleted from each section for the network to complete: it becomes 0 of the prepared image. Places are a
+    function of the seed and the number of the sample or, of a held-out image, of the seed and its number. A training
+    window is altered as a whole image is, so windows should be whole sections."""
+    paste_known: bool = False
+    """Whether the pixels that were not deleted are pasted over a reconstruction before it is measured."""
     model: ModelConfig
     """The network."""
     preprocessing: Preprocessing = Field(default_factory=Preprocessing)
@@ -158,6 +188,21 @@ class Recipe(_Config):
             raise ValueError(f"sampling.right_angles needs windows with H = W, not {oblong}")
         return self
 
+    @model_validator(mode="after")
+    def _fits_its_task(self) -> Recipe:
+        metric, completes = self.validation.metric, self.task == "regression"
+        if metric not in METRICS:
+            raise ValueError(f"validation.metric: no metric '{metric}'{did_you_mean(metric, METRICS)}")
+        if (METRICS[metric].takes == "image") != completes:
+            raise ValueError(f"validation.metric: {metric} is not for task {self.task}")
+        if (self.deletion is not None) != completes or (self.paste_known and not completes):
+            raise ValueError("deletion and paste_known belong to task regression, which needs a deletion")
+        if completes and self.loss != "mean_squared_error":
+            raise ValueError(f"loss: {self.loss} is for classes: take mean_squared_error for task regression")
+        if completes and (self.preprocessing.normalise != "unit" or self.preprocessing.local_contrast):
+            raise ValueError("preprocessing: task regression needs normalise unit and no local_contrast")
+        return self
+
     @property
     def steps(self) -> int:
         """Updates in all stages."""
@@ -172,7 +217,8 @@ class Recipe(_Config):
 
     def digest(self) -> str:
         """SHA-256 of all that decides the training: not where the data lie, nor why."""
-        content = self.model_dump(mode="json", exclude={"data", "why"})
+        unset = {key for key in ADDED if getattr(self, key) == Recipe.model_fields[key].default}
+        content = self.model_dump(mode="json", exclude={"data", "why", *unset})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_yaml(self) -> str:
@@ -236,64 +282,13 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
     write_text(path, recipe.to_yaml())
 
 
-def override(recipe: Recipe, settings: list[str]) -> Recipe:
-    """Returns the recipe with `key.subkey=value` settings applied, values in YAML (`optimizer.lr=1e-3`).
-
-    Raises:
-        ConfigError: If a setting has no `=`, or names an unknown key.
-    """
-    content = recipe.model_dump(mode="json")
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {setting}: write it as key=value, such as optimizer.lr=1e-3")
-        place: Any = content
-        *parents, last = key.split(".")
-        for part in parents:
-            place = _step_into(place, part, key)
-        if isinstance(place, list):
-            place[_index(place, last, key)] = _yaml_value(value)
-        elif last not in place and place is not content["model"]["options"]:
-            raise ConfigError(f"--set {key}: no such key{did_you_mean(last, place)}")
-        else:
-            place[last] = _yaml_value(value)
-    return parse_recipe(content, "--set " + " ".join(settings))
-
-
-def _step_into(place: Any, part: str, key: str) -> Any:
-    if isinstance(place, list):
-        return place[_index(place, part, key)]
-    if part not in place:
-        raise ConfigError(f"--set {key}: no such key{did_you_mean(part, place)}")
-    if not isinstance(place[part], dict | list):
-        raise ConfigError(f"--set {key}: '{part}' has no keys below it")
-    return place[part]
-
-
-def _index(place: list, part: str, key: str) -> int:
-    if not part.isdigit() or int(part) >= len(place):
-        raise ConfigError(f"--set {key}: '{part}' is not an index from 0 to {len(place) - 1}")
-    return int(part)
-
-
-def _yaml_value(text: str) -> Any:
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set: '{text}' is not a YAML value") from None
-    if isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"])
     if not place:
         return problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error":
+        return f"{place}: {problem['msg'].removeprefix('Value error, ')}"
     if problem["type"] != "extra_forbidden":
         return f"{place}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
     model: Any = Recipe

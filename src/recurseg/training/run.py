@@ -10,15 +10,17 @@ from typing import Any
 
 from rich.console import Console
 
-from recurseg.data.dataset import As, open_dataset, require_trainable
+from recurseg.data.dataset import As, Dataset, open_dataset, require_trainable
 from recurseg.data.files import require_writable
-from recurseg.data.splits import split_cases
+from recurseg.data.splits import Split, split_cases
 from recurseg.errors import ConfigError
 from recurseg.evaluation import Evaluation, read_evaluation
 from recurseg.inference.predictor import choose_device
 from recurseg.models import load_plugin
 from recurseg.training.plan import plan
-from recurseg.training.recipe import Recipe, is_recipe, override, published_recipe, read_recipe
+from recurseg.training.recipe import Recipe, is_recipe, published_recipe, read_recipe
+from recurseg.training.settings import override
+from recurseg.training.tasks import TASKS
 from recurseg.training.trainer import Start, Trainer
 
 
@@ -148,8 +150,8 @@ def _begin(folder: Path, asked: _Asked, recipe: Recipe | Path | str | None) -> S
         load_plugin(asked.plugin)
     data, recipe = _data_and_recipe(asked, recipe)
     dataset = open_dataset(data, as_=asked.as_)
-    require_trainable(dataset)
-    recipe = _settle(recipe or plan(dataset, model=asked.model or "pyramid_lstm", minutes=asked.minutes), asked)
+    recipe = _settle(recipe or _planned(dataset, asked), asked)
+    TASKS[recipe.task].require(dataset)
     recipe = recipe.model_copy(update={"data": str(data)})
     facts = {
         "data": str(data),
@@ -158,7 +160,12 @@ def _begin(folder: Path, asked: _Asked, recipe: Recipe | Path | str | None) -> S
         "minutes": asked.minutes,
         "asked": asdict(asked),
     }
-    return Start(recipe, dataset, split_cases(dataset, asked.holdout, seed=recipe.seed), facts)
+    return Start(recipe, dataset, _split(dataset, asked.holdout, recipe), facts)
+
+
+def _planned(dataset: Dataset, asked: _Asked) -> Recipe:
+    require_trainable(dataset)
+    return plan(dataset, model=asked.model or "pyramid_lstm", minutes=asked.minutes)
 
 
 def _data_and_recipe(asked: _Asked, recipe: Recipe | Path | str | None) -> tuple[Path, Recipe | None]:
@@ -207,4 +214,8 @@ def _reopen(folder: Path, asked: _Asked) -> Start:
         words = ", ".join(f"{key.rstrip('_')} {asdict(asked)[key]} (was {then[key]})" for key in changed)
         raise ConfigError(f"{folder}: --resume goes on with the run as it was begun; leave out {words}")
     dataset = open_dataset(facts["data"], as_=facts["as"])
-    return Start(recipe, dataset, split_cases(dataset, facts["holdout"], seed=recipe.seed), facts)
+    return Start(recipe, dataset, _split(dataset, facts["holdout"], recipe), facts)
+
+
+def _split(dataset: Dataset, holdout: str | None, recipe: Recipe) -> Split:
+    return split_cases(dataset, holdout, seed=recipe.seed, labelled=recipe.task == "segmentation")

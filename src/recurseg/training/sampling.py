@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,10 @@ from recurseg.training.augment import augmentation
 from recurseg.training.recipe import SamplingConfig, Stage
 
 Arrays = tuple[np.ndarray, np.ndarray]
-"""Image `(C, D, H, W)` float32 and label `(D, H, W)` int64 of one prepared case."""
+"""Image `(C, D, H, W)` float32 and label `(D, H, W)` of one prepared case."""
+
+Finish = Callable[[torch.Tensor, torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
+"""Augmented image `(C, D, H, W)`, label `(D, H, W)` and number of a sample → what the network sees and is to give."""
 
 _VOXELS_REMEMBERED = 20_000
 
@@ -29,18 +32,26 @@ class Windows(Dataset):
         window: Size (D, H, W).
         config: How windows are drawn and augmented.
         seed: s.
+        finish: Makes the sample of an augmented window; by default it is image and label.
     """
 
     def __init__(
-        self, cases: Sequence[Arrays], window: tuple[int, int, int], config: SamplingConfig, *, seed: int
+        self,
+        cases: Sequence[Arrays],
+        window: tuple[int, int, int],
+        config: SamplingConfig,
+        *,
+        seed: int,
+        finish: Finish | None = None,
     ) -> None:
+        self.finish = finish
         self.cases, self.window, self.seed = cases, window, seed
         self.fraction, self.augment = config.foreground, augmentation(config)
         self.foreground = [_foreground_voxels(label, case) for case, (_, label) in enumerate(cases)]
         self.with_foreground = [case for case, classes in enumerate(self.foreground) if classes]
 
     def __getitem__(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sample n: image `(C, D, H, W)` and label `(D, H, W)`."""
+        """Sample n: image `(C, D, H, W)` and label `(D, H, W)`, or what `finish` makes of them."""
         random = np.random.default_rng([self.seed, n])
         if self.with_foreground and random.random() < self.fraction:
             case = self.with_foreground[random.integers(len(self.with_foreground))]
@@ -58,7 +69,8 @@ class Windows(Dataset):
             start = random.integers(np.minimum(room, 0), np.maximum(room, 0) + 1)
         start = np.where(room >= 0, np.clip(start, 0, np.maximum(room, 0)), room // 2)
         image, label = _cut(image, label, start, self.window)
-        return self.augment(image, label, random)
+        sample = self.augment(image, label, random)
+        return self.finish(*sample, n) if self.finish else sample
 
 
 def batches(windows: Windows, stage: Stage, first: int, offset: int, workers: int) -> DataLoader:

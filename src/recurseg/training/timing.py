@@ -11,35 +11,33 @@ from recurseg.training.checkpoint import Progress
 from recurseg.training.loop import Training, Update
 from recurseg.training.optimizers import create_optimizer
 from recurseg.training.recipe import Recipe, Stage
-from recurseg.training.sampling import Windows, batches
+from recurseg.training.sampling import batches
 
 VALIDATION_SHARE = 0.15
 """Largest part of the minutes that validations take."""
 _TIMED_UPDATES, _TIMED_SECONDS = 6, 20.0
 
 
-def fit_to_minutes(training: Training, minutes: float, measure_one: Callable[[], float] | None, cases: int) -> Recipe:
+def fit_to_minutes(training: Training, minutes: float, try_out: Callable[[], int], cases: int) -> Recipe:
     """Returns the recipe with as many steps as fit, validations included; stages keep their proportions.
 
     Args:
         training: Its model is left as it is.
         minutes: Wall-clock time for updates and validations, > 0.
-        measure_one: Predicts and measures one typical held-out case; None without held-out cases.
-        cases: How many of them there are.
+        try_out: Predicts and measures a few typical held-out cases and says how many.
+        cases: How many held-out cases there are.
     """
     recipe, budget = training.recipe, minutes * 60
-    per_pass = 0.0
-    if measure_one:
-        started = time.perf_counter()
-        measure_one()
-        seconds = time.perf_counter() - started
-        counted = max(1, min(cases, recipe.validation.cases or cases, int(VALIDATION_SHARE * budget / seconds / 2)))
-        times = max(1, min(recipe.validation.times, int(VALIDATION_SHARE * budget / (seconds * counted))))
-        per_pass = seconds * counted * times
-        validation = recipe.validation.model_copy(
-            update={"times": times, "cases": counted if counted < cases else recipe.validation.cases}
-        )
-        recipe = recipe.model_copy(update={"validation": validation})
+    started = time.perf_counter()
+    tried = try_out()
+    seconds = (time.perf_counter() - started) / tried
+    counted = max(1, min(cases, recipe.validation.cases or cases, int(VALIDATION_SHARE * budget / seconds / 2)))
+    times = max(1, min(recipe.validation.times, int(VALIDATION_SHARE * budget / (seconds * counted))))
+    per_pass = seconds * counted * times
+    validation = recipe.validation.model_copy(
+        update={"times": times, "cases": counted if counted < cases else recipe.validation.cases}
+    )
+    recipe = recipe.model_copy(update={"validation": validation})
     cost = sum(stage.steps * _seconds_an_update(training, stage) for stage in recipe.stages)
     factor = max(budget - per_pass, 0.2 * budget) / cost
     return recipe.scaled(factor)
@@ -48,12 +46,11 @@ def fit_to_minutes(training: Training, minutes: float, measure_one: Callable[[],
 def _seconds_an_update(training: Training, stage: Stage) -> float:
     recipe, model = training.recipe, copy.deepcopy(training.model)
     update = Update(recipe, model, create_optimizer(model, recipe.optimizer), Progress())
-    windows = Windows(training.cases, stage.window, recipe.sampling, seed=recipe.seed)
     timed = stage.model_copy(update={"steps": _TIMED_UPDATES + 1})
     seconds, begun = [], time.perf_counter()
     previous = begun
-    for image, label in batches(windows, timed, 0, 0, recipe.sampling.workers):
-        update(image, label, recipe.optimizer.lr * 1e-3, seed=0)
+    for image, target in batches(training.windows(stage), timed, 0, 0, recipe.sampling.workers):
+        update(image, target, recipe.optimizer.lr * 1e-3, seed=0)
         now = time.perf_counter()
         seconds.append(now - previous)
         previous = now

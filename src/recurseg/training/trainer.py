@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,7 @@ from recurseg.data.dataset import Dataset
 from recurseg.data.files import write_json
 from recurseg.data.splits import Split
 from recurseg.errors import ConfigError, DataError
-from recurseg.evaluation import METRICS, evaluate
-from recurseg.inference.files import predict_cases
-from recurseg.inference.inputs import Inputs
+from recurseg.evaluation import METRICS
 from recurseg.inference.package import PackageSpec, load_package, save_package
 from recurseg.inference.predictor import load, package_folder
 from recurseg.models import create_model, load_plugin
@@ -34,8 +32,8 @@ from recurseg.training.optimizers import create_optimizer
 from recurseg.training.progress import training_bar
 from recurseg.training.provenance import data_hashes, machine, versions
 from recurseg.training.recipe import Recipe, write_recipe
+from recurseg.training.tasks import TASKS, Held, Validator
 from recurseg.training.timing import fit_to_minutes
-from recurseg.training.validation import Validator
 
 
 @dataclass(frozen=True)
@@ -54,13 +52,14 @@ class Trainer:
     def __init__(self, start: Start, folder: Path, device: torch.device, console: Console) -> None:
         self.recipe, self.dataset, self.split, self.facts = start.recipe, start.dataset, start.split, start.facts
         self.folder, self.device, self.console = folder, device, console
+        self.task = TASKS[self.recipe.task]
 
     def run(self, minutes: float | None, init: Path | str | None, resume: bool) -> None:
         started, peak = time.time(), PeakMemory(self.device)
         model = self._model(init)
-        cases = [self._arrays(prepared) for _, prepared in self._prepared(self.split.train, "training")]
+        cases = [self.task.arrays(prepared) for _, prepared in self._prepared(self.split.train, "training")]
         held = self._prepared(self.split.validation, "held-out")
-        validator = Validator(held, self.recipe, self.dataset.class_names)
+        validator = self.task.validator(held, self.recipe, self.dataset.class_names)
         training = Training(
             recipe=self.recipe,
             model=model,
@@ -82,7 +81,7 @@ class Trainer:
         self.facts["peak_memory_mib"] = peak.mib()
         if progress.best_step is not None:
             training.checkpoints.load_weights(progress.best_step, model)
-        self._finish(model, progress, time.time() - started)
+        self._finish(model, held, progress, time.time() - started)
 
     @property
     def _channels(self) -> int:
@@ -93,10 +92,13 @@ class Trainer:
         if config.plugin:
             load_plugin(config.plugin)
         torch.manual_seed(self.recipe.seed)
-        channels, classes = self._channels, len(self.dataset.class_names)
+        channels, classes = self._channels, self.task.meaning(self.dataset)["num_classes"]
         model = create_model(config.name, in_channels=channels, num_classes=classes, **config.options)
-        if model.task != "segmentation":
-            raise ConfigError(f"model {config.name} is for {model.task}: training does segmentation")
+        if model.task != self.recipe.task:
+            raise ConfigError(
+                f"model {config.name} with these options is for {model.task}, the recipe for {self.recipe.task}: "
+                "change one of them (a model of both has the option 'task')"
+            )
         two_dimensional = model.spatial_dims == 2
         if two_dimensional and any(stage.window[0] > 1 for stage in self.recipe.stages):
             raise ConfigError(f"model {config.name} takes sections one by one: its windows need a first size of 1")
@@ -110,17 +112,10 @@ class Trainer:
             (case, prepare(case, self.recipe.preprocessing, modalities=self.dataset.modalities)) for case in shown
         ]
 
-    @staticmethod
-    def _arrays(prepared: Prepared):
-        assert prepared.label is not None
-        flat = prepared.label.ndim == 2
-        return (prepared.image[:, None], prepared.label[None]) if flat else (prepared.image, prepared.label)
-
     def _fit_to_minutes(self, training: Training, validator: Validator, minutes: float) -> None:
         with self.console.status("Timing a few steps"):
-            typical = sorted(validator.cases, key=lambda held: held.reference.size)[len(validator.cases) // 2]
             self.recipe = fit_to_minutes(
-                training, minutes, lambda: validator.measure(training.model.eval(), typical), len(validator.cases)
+                training, minutes, lambda: validator.try_out(training.model.eval()), len(validator)
             )
         training.recipe = validator.recipe = self.recipe
 
@@ -171,18 +166,17 @@ class Trainer:
             highlight=False,
         )
 
-    def _finish(self, model: nn.Module, progress: Progress, seconds: float) -> None:
+    def _finish(self, model: nn.Module, held: Held, progress: Progress, seconds: float) -> None:
         from recurseg.report import write_report
 
         spec = PackageSpec(
+            task=self.recipe.task,
             model=self.recipe.model.name,
             options=self.recipe.model.options,
             plugin=self.recipe.model.plugin,
             in_channels=self._channels,
-            num_classes=len(self.dataset.class_names),
             modalities=self.dataset.modalities,
-            class_names=self.dataset.class_names,
-            label_map=dict(self.dataset.cases[0].label_map),
+            **self.task.meaning(self.dataset),
             preprocessing=self.recipe.preprocessing,
             window=self.recipe.prediction.window,
             overlap=self.recipe.prediction.overlap,
@@ -198,9 +192,7 @@ class Trainer:
             self.folder, device=str(self.device), precision=self.recipe.precision, plugin=self.recipe.model.plugin
         )
         out = self.folder / "validation"
-        maps = METRICS[self.recipe.validation.metric].takes == "membrane"
-        predict_cases(segmenter, Inputs(list(self.split.validation)), out, probabilities=maps, overwrite=True)
-        evaluation = evaluate(out, replace(self.dataset, cases=self.split.validation))
+        evaluation = self.task.measure(segmenter, held, self.recipe, self.dataset, out)
         evaluation.to_json(out / "metrics.json")
         evaluation.to_csv(out / "metrics.csv")
         self.facts |= {

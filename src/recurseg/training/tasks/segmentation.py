@@ -1,0 +1,55 @@
+"""Segmentation: a class for every voxel, learned from labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from recurseg.data.case import Case
+from recurseg.data.dataset import Dataset, require_trainable
+from recurseg.evaluation import METRICS, Evaluation, evaluate
+from recurseg.inference.files import predict_cases
+from recurseg.inference.inputs import Inputs
+from recurseg.inference.predictor import Segmenter
+from recurseg.preprocess import Prepared
+from recurseg.training.losses import LOSSES
+from recurseg.training.recipe import Recipe
+from recurseg.training.sampling import Arrays, Finish
+from recurseg.training.validation import Validator
+
+__all__ = ["LOSSES", "arrays", "finish", "meaning", "measure", "require", "validator"]
+
+require = require_trainable
+validator = Validator
+
+
+def meaning(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "num_classes": len(dataset.class_names),
+        "class_names": dataset.class_names,
+        "label_map": dict(dataset.cases[0].label_map),
+    }
+
+
+def arrays(prepared: Prepared) -> Arrays:
+    assert prepared.label is not None
+    return (
+        (prepared.image[:, None], prepared.label[None])
+        if prepared.label.ndim == 2
+        else (prepared.image, prepared.label)
+    )
+
+
+def finish(recipe: Recipe) -> Finish:
+    return lambda image, label, number: (image, label)
+
+
+def measure(
+    segmenter: Segmenter, held: Sequence[tuple[Case, Prepared]], recipe: Recipe, dataset: Dataset, out: Path
+) -> Evaluation:
+    cases = [case for case, _ in held]
+    maps = METRICS[recipe.validation.metric].takes == "membrane"
+    predict_cases(segmenter, Inputs(cases), out, probabilities=maps, overwrite=True)
+    return evaluate(out, replace(dataset, cases=cases))
