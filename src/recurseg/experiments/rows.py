@@ -15,8 +15,9 @@ from recurseg.experiments.sources import find_data
 from recurseg.experiments.table import Row, Scale, Source, Table, Training
 from recurseg.training.log import read_log
 from recurseg.training.plan import plan
-from recurseg.training.recipe import Recipe, override, published_recipe
+from recurseg.training.recipe import Recipe, published_recipe
 from recurseg.training.run import Run, train
+from recurseg.training.settings import override
 
 
 @dataclass(frozen=True)
