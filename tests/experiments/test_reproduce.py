@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 import yaml
@@ -30,7 +31,7 @@ def finished(tmp_path_factory):
 def test_a_table_names_only_what_there_is(id):
     table = find_table(id)
     assert {measure.metric for measure in table.measures} <= set(METRICS)
-    headings = {measure.name for measure in table.measures}
+    headings = {column.name for column in (*table.measures, *table.facts)}
     assert all(set(printed) <= headings for printed in table.printed.values())
     for row in table.rows:
         for training in filter(None, (row.small, row.full, row.smoke)):
@@ -63,6 +64,17 @@ def test_numbers_of_one_section_are_those_of_the_run(finished):
     (section,) = result.sections
     assert section["rand_error"] == pytest.approx(found["Rand error"])
     assert section["pixel_error:fraction@0.5"] == pytest.approx(found["wrong pixels at 0.5"])
+
+
+def test_a_table_of_radiographs_knows_its_failures_and_memory(tmp_path):
+    table = find_table("shamann/table1")
+    places = {"results": tmp_path / "results", "work": tmp_path / "work"}
+    entries = list(reproduce(table, rows=["shamann", "no_memory"], scale="smoke", **places))
+    found = values(table, entries[0].result)
+    assert 0 <= found["Dice %"] <= 100
+    assert found["failures (Dice < 0.9)"] in (0, 1, 2)
+    assert sys.platform != "linux" or found["peak memory, GiB"] > 0.1
+    assert "SHAMANN − No memory" in markdown(table, entries)
 
 
 def test_a_finished_row_is_not_run_again(finished, monkeypatch):

@@ -13,15 +13,7 @@ from recurseg.experiments.ledger import Result
 from recurseg.experiments.rows import Entry
 from recurseg.experiments.table import Measure, Table
 
-HEADINGS = [
-    "row − rival",
-    "measure",
-    "difference",
-    "95 % interval",
-    "Wilcoxon p",
-    "failures, rival → row",
-    "McNemar p",
-]
+HEADINGS = ["row − rival", "measure", "difference", "95 % interval", "Wilcoxon p", "failures", "McNemar p"]
 
 
 @dataclass(frozen=True)

@@ -112,8 +112,8 @@ class Row(_Data):
     id: str
     name: str
     """What the table calls it."""
-    small: Training
-    """On two cores."""
+    small: Training | None = None
+    """On two cores; null where that is too slow."""
     full: Training | None = None
     """As the paper; null where the paper has no such row."""
     smoke: Training
