@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -91,7 +91,7 @@ def plan(
 
     dataset = data if isinstance(data, Dataset) else open_dataset(data, as_=as_)
     facts = look_at(dataset.cases, dataset.class_names, minutes)
-    design = _recurrent(model, facts) if model in ("pyramid_lstm", "md_lstm") else _convolutional(model, facts)
+    design = _DESIGNS.get(model, _convolutional)(model, facts)
     create_model(model, in_channels=len(dataset.modalities), num_classes=len(dataset.class_names), **design.options)
     metric = "pixel_error:fraction@0.5" if facts.membranes else "dice"
     return Recipe(
@@ -193,6 +193,34 @@ def _recurrent(model: str, facts: Facts) -> _Design:
     return _Design(options, _within(window, facts), batch, _within(tile, facts), lr, why)
 
 
+def _patch_reader(model: str, facts: Facts) -> _Design:
+    """A whole image, or a large part of a volume, as about 13 × 13 or 6 × 6 × 6 patches."""
+    volumes = not facts.flat and facts.anisotropy < 3
+    if volumes:
+        window, tile, batch, across = (64, 96, 96), (128, 192, 192), 1, 6
+    else:
+        (_, height, width), batch, across = facts.shape, 4, 13
+        window, tile = (1, height, width), (1, 4 * height, 4 * width)
+    window = _within(window, facts)
+    patch = _patch_side(2 * max(window) / across)
+    options: dict[str, Any] = {"patch": patch, "stride": patch // 2}
+    if volumes:
+        options["spatial_dims"] = 3
+    clocks = math.prod(math.ceil(side / (patch // 2)) for side in window[0 if volumes else 1 :])
+    why = [
+        f"patches of {patch} at stride {patch // 2} cover a window in {clocks} clocks: the paper has 13 × 13 an image",
+    ]
+    if model in ("shamann", "bi_mann"):
+        options |= {"heads": 8, "slots": max(400, math.ceil(2 * clocks / 100) * 100)}
+        why.append(f"8 heads instead of 32: a third of a step's cost; {options['slots']} slots hold every write")
+    return _Design(options, window, batch, _within(tile, facts) if volumes else tile, 2e-3, why)
+
+
+def _patch_side(least: float) -> int:
+    """The smallest side of at least so many voxels that halves down to 5 to 8."""
+    return min(side * 2**halvings for side in (5, 6, 7, 8) for halvings in range(2, 9) if side * 2**halvings >= least)
+
+
 def _convolutional(model: str, facts: Facts) -> _Design:
     from recurseg.models import model_info
 
@@ -211,6 +239,12 @@ def _convolutional(model: str, facts: Facts) -> _Design:
         window, tile, batch = (32, 80, 80), (64, 160, 160), 1
         why = []
     return _Design(options, _within(window, facts), batch, _within(tile, facts), 2e-3, why)
+
+
+_DESIGNS: dict[str, Callable[[str, Facts], _Design]] = {
+    **dict.fromkeys(("pyramid_lstm", "md_lstm"), _recurrent),
+    **dict.fromkeys(("shamann", "bi_mann", "bi_lstm", "no_memory"), _patch_reader),
+}
 
 
 def _within(window: tuple[int, int, int], facts: Facts) -> tuple[int, int, int]:
