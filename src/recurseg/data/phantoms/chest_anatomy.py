@@ -46,8 +46,8 @@ class Chest:
 def draw_chest(rng: np.random.Generator, child: bool) -> Chest:
     """Draws a person: an adult or a child of about one to ten years."""
     width = rng.uniform(6.5, 10.5) if child else rng.uniform(12.2, 14.6)
-    height = width * (rng.uniform(1.4, 1.75) if child else np.clip(rng.normal(1.92, 0.14), 1.6, 2.2))
-    right = height * rng.uniform(0.72, 0.8)
+    height = width * (rng.uniform(1.4, 1.75) if child else np.clip(rng.normal(1.88, 0.2), 1.5, 2.3))
+    right = height * (rng.uniform(0.72, 0.8) if child else rng.uniform(0.76, 0.85))
     left = right + height * rng.uniform(-0.01, 0.08)
     woman = not child and rng.uniform() < 0.45
     return Chest(
@@ -55,9 +55,9 @@ def draw_chest(rng: np.random.Generator, child: bool) -> Chest:
         width=width,
         height=height,
         depth=width * (rng.uniform(0.74, 0.86) if child else rng.uniform(0.62, 0.74)),
-        bell=rng.uniform(0.55, 0.8) if child else rng.uniform(0.5, 0.64),
+        bell=rng.uniform(0.55, 0.8) if child else rng.uniform(0.42, 0.72),
         wall=width * (rng.uniform(0.12, 0.22) if child else rng.uniform(0.14, 0.3)),
-        slope=rng.uniform(0.16, 0.24) if child else rng.uniform(0.3, 0.42),
+        slope=rng.uniform(0.2, 0.3) if child else rng.uniform(0.4, 0.52),
         heart=rng.uniform(0.47, 0.58) if child else np.clip(rng.normal(0.46, 0.05), 0.37, 0.6),
         knob=0.0 if child else rng.uniform(0.2, 1),
         domes=(right, left),
@@ -105,19 +105,24 @@ def abdomen(chest: Chest, u: Field, v: Field) -> Field:
 
 
 def mediastinum(chest: Chest, u: Field, v: Field, view: View) -> Field:
-    """Chords of heart, great vessels, thymus and what surrounds the spine."""
+    """Chords of heart, great vessels and thymus."""
     width, height, depth = chest.width, chest.height, chest.depth
     left, right = borders(chest)
     level = v / height
     left, right = width * left(level), -width * right(level)
     x = u - view.shift(0.35 * depth)  # the heart lies in front
     r = (2 * x - left - right) / (left - right)
-    thick = depth * np.interp(level, [0, 0.4, 0.6], [0.45, 0.5, 0.62])
-    heart = 2 * thick * np.sqrt(np.clip(1 - r**2, 0, None))
-    behind = u + view.shift(1.1 * depth)
-    spine = capsule(behind, v, (0, -height), (0, 2 * height), (0.1 * width, 0.13 * width))
-    aorta = capsule(behind, v, (0.1 * width, 0.3 * height), (0.06 * width, height), (0.09 * width, 0.08 * width))
-    return (heart + np.maximum(spine, aorta)).astype(np.float32)
+    thick = depth * np.interp(level, [0, 0.4, 0.6], [0.5, 0.6, 0.74])
+    return (2 * thick * np.sqrt(np.clip(1 - r**2, 0, None))).astype(np.float32)
+
+
+def back(chest: Chest, u: Field, v: Field, view: View) -> Field:
+    """Chords of the spine with the tissue around it and of the descending aorta."""
+    width, height = chest.width, chest.height
+    x = u + view.shift(1.1 * chest.depth)
+    spine = capsule(x, v, (0, -height), (0, 2 * height), (0.1 * width, 0.13 * width))
+    aorta = capsule(x, v, (0.1 * width, 0.3 * height), (0.06 * width, height), (0.09 * width, 0.08 * width))
+    return np.maximum(spine, aorta)
 
 
 def borders(chest: Chest) -> tuple[PchipInterpolator, PchipInterpolator]:
@@ -132,10 +137,10 @@ def borders(chest: Chest) -> tuple[PchipInterpolator, PchipInterpolator]:
         0.2: 0.14 + 0.4 * knob + thymus,
         0.27: 0.15 + knob + thymus,
         0.35: 0.14 + 0.4 * knob + thymus,
-        0.43: 0.18 + 0.8 * thymus,
-        0.48: 0.22 + 0.6 * thymus,
-        0.48 + 0.45 * (base - 0.48): 0.22 + 0.62 * (left - 0.22),
-        0.48 + 0.75 * (base - 0.48): 0.22 + 0.9 * (left - 0.22),
+        0.4: 0.19 + 0.8 * thymus,
+        0.47: 0.23 + 0.6 * thymus,
+        0.47 + 0.45 * (base - 0.47): 0.23 + 0.62 * (left - 0.23),
+        0.47 + 0.75 * (base - 0.47): 0.23 + 0.9 * (left - 0.23),
         base: left,
         1.2: left,
     }
@@ -179,6 +184,11 @@ def body(chest: Chest, u: Field, v: Field, view: View) -> Field:
         elbow = (joint[0] + s * 2 * width * np.sin(chest.arms), joint[1] + 2 * width * np.cos(chest.arms))
         parts.append(capsule(u, v, (0, -0.08 * height), joint, (0.5 * width, 0.46 * width)))
         parts.append(capsule(u, v, joint, elbow, (0.43 * width, 0.33 * width)))
+        fold = (
+            (s * (0.9 * width + 0.5 * chest.wall), 0.15 * height),
+            (s * (0.75 * width + 0.5 * chest.wall), 0.7 * height),
+        )
+        parts.append(capsule(u, v, *fold, (0.45 * width, 0.3 * width)))
     outline = merge(*parts)
     for s in (-1, 1) if chest.breasts else ():
         centre = (s * 0.62 * width + view.shift(chest.depth), 0.6 * height)

@@ -118,7 +118,7 @@ def marker(rng: np.random.Generator, view: View) -> Field:
     for number, letter in enumerate(rng.choice(["", "", "PA", "AP"])):
         letters.append((letter, 0.6 * size, place + size * np.array([0.55 * number - 0.25, 1.4])))
     strokes = [
-        tube(np.pad(np.array(stroke) * high + at, ((0, 0), (0, 1))), (0.08 * high, 0.08 * high), 0.5 * view.pixel)
+        tube(np.pad(np.array(stroke) * high + at, ((0, 0), (0, 1))), (0.1 * high, 0.1 * high), 0.5 * view.pixel)
         for letter, high, at in letters
         for stroke in LETTERS[letter]
     ]

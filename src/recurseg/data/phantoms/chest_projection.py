@@ -58,10 +58,10 @@ class View:
 
     def project(self, cloud: Cloud) -> Field:
         """Centimetres of a cloud on the way to each pixel."""
-        u, v, w = cloud.points.T
-        u = u * np.cos(self.turn) + w * np.sin(self.turn)
-        right, down = u * np.cos(self.roll) - v * np.sin(self.roll), u * np.sin(self.roll) + v * np.cos(self.roll)
-        row, column = down / self.pixel + self.origin[0], right / self.pixel + self.origin[1]
+        u, v, w = cloud.points.T.astype(np.float32)
+        u = u * np.float32(np.cos(self.turn)) + w * np.float32(np.sin(self.turn))
+        cos, sin = np.float32(np.cos(self.roll) / self.pixel), np.float32(np.sin(self.roll) / self.pixel)
+        row, column = sin * u + cos * v + np.float32(self.origin[0]), cos * u - sin * v + np.float32(self.origin[1])
         height, width = self.shape
         total = np.zeros((height + 2) * (width + 2))
         top, left = np.floor(row).astype(int), np.floor(column).astype(int)
@@ -99,13 +99,27 @@ def merge(*chords: Field) -> Field:
     return np.sum([chord**4 for chord in chords], 0) ** np.float32(0.25)
 
 
+def strips(radius: float, step: float, hollow: float = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A round cross-section cut along the rays: where strips lie, -1..1 of the radius, and their shares of its area.
+
+    Args:
+        radius: In cm.
+        step: Widest strip in cm.
+        hollow: Radius of a hole as a share of the radius.
+    """
+    count = max(2, int(np.ceil(2 * radius / step)))
+    x = (2 * np.arange(count) + 1) / count - 1
+    chord = np.sqrt(1 - x**2) - np.sqrt(np.clip(hollow**2 - x**2, 0, None))
+    return x, chord / chord.sum()
+
+
 def tube(path: np.ndarray, radius: tuple[float, float] | np.ndarray, step: float, *, hollow: float = 0) -> Cloud:
-    """A bent rod as points.
+    """A bent rod as points, cut into strips along the rays.
 
     Args:
         path: `(N, 3)` points on its axis in cm.
-        radius: Half height (across the axis and w) and half depth in cm, or `(N, 2)` of them.
-        step: Centimetres between points along the axis.
+        radius: Half height (across axis and rays) and half depth in cm, or `(N, 2)` of them.
+        step: Centimetres between points.
         hollow: 0 a solid rod, towards 1 a pipe.
     """
     lengths = np.linalg.norm(np.diff(path, axis=0), axis=1)
@@ -116,16 +130,12 @@ def tube(path: np.ndarray, radius: tuple[float, float] | np.ndarray, step: float
     axis, size = (np.stack([np.interp(at, arc, column) for column in table.T], -1) for table in (path, radius))
     tangent = np.gradient(axis, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-9
-    a, b, c = tangent.T
-    flat = np.hypot(a, b) + 1e-9
-    side = np.stack([b, -a, np.zeros_like(a)], -1) / flat[:, None]
-    deep = np.stack([a * c, b * c, -(flat**2)], -1) / flat[:, None]
-    ring = max(6, int(np.ceil(4 * radius.max() / step)))
-    number = np.arange(ring)
-    angle = 2 * np.pi * (np.arange(count)[:, None] * 0.7548777 + number * 0.6180340)  # a lattice without moire
-    reach = np.sqrt(hollow**2 + (1 - hollow**2) * (number + 0.5) / ring)
-    offset = (reach * np.cos(angle) * size[:, :1])[..., None] * side[:, None]
-    offset = offset + (reach * np.sin(angle) * size[:, 1:])[..., None] * deep[:, None]
-    area = np.pi * size.prod(1) * (1 - hollow**2)
-    volume = np.repeat(area * arc[-1] / count / ring, ring)
-    return Cloud((axis[:, None] + offset).reshape(-1, 3), volume)
+    along = tangent[:, :2] / (np.linalg.norm(tangent[:, :2], axis=1, keepdims=True) + 1e-9)
+    x, share = strips(float(radius[:, 0].max()), step, hollow)
+    spread = 2 * (np.arange(count) * 0.618034 % 1) - 1
+    end_on = size[:, 1] * tangent[:, 2] ** 7 * spread  # a rod seen from its end is round
+    points = np.repeat(axis[:, None], len(x), 1)
+    points[..., :2] += (size[:, :1] * x)[..., None] * (along[:, ::-1] * [1, -1])[:, None]
+    points[..., :2] += (end_on[:, None] * along)[:, None]
+    volume = np.pi * size.prod(1) * (1 - hollow**2) * arc[-1] / count
+    return Cloud(points.reshape(-1, 3), np.outer(volume, share).ravel())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .chest_anatomy import Chest, profile, wall_at
-from .chest_projection import Cloud, join, tube
+from .chest_projection import Cloud, join, strips, tube
 
 Trunks = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Vessels: where they start `(N, 3)` and head to `(N, 3)`, length and radius in cm `(N,)`."""
@@ -23,7 +23,7 @@ def _scaled(cloud: Cloud, density: float) -> Cloud:
 def _ribs(rng: np.random.Generator, chest: Chest, step: float) -> list[Cloud]:
     """Twelve pairs: arcs from the spine around the side down to the cartilage, where bone ends."""
     clouds = []
-    size = 0.056 * chest.width * rng.uniform(0.9, 1.15)
+    size = 0.048 * chest.width * rng.uniform(0.9, 1.15)
     spread = chest.height * rng.uniform(0.098, 0.108)
     lift = rng.uniform(-0.02, 0.05) * chest.height
     for number in range(12):
@@ -33,14 +33,14 @@ def _ribs(rng: np.random.Generator, chest: Chest, step: float) -> list[Cloud]:
             angle = np.linspace(0.1, ends, 60)
             turned = (1 - np.cos(angle)) / 2
             arch = -0.05 * chest.height * np.sin(np.clip(angle, 0, 1.2) * 2.6) * (1 - chest.child * 0.5)
-            v = (number - 0.9) * spread + lift + arch + slope * chest.height * turned**1.25
+            v = (number - 0.9) * spread + lift + arch + slope * chest.height * turned**1.15
             v = v + chest.height * rng.normal(0, 0.004)
             level = np.maximum(v, 0.03 * chest.height)
-            u = s * (wall_at(chest, level) + 0.03 * chest.width) * np.sin(angle) ** 0.9
+            u = s * (wall_at(chest, level) + 0.015 * chest.width) * np.sin(angle) ** 0.9
             w = -chest.depth * (0.35 + 0.65 * profile(chest, level)) * np.cos(angle)
             height = size * np.interp(angle, [0.1, 0.6, 2.0, 2.7], [0.8, 1, 1.05, 1.3])
-            thick = height * np.interp(angle, [0.1, 1.5, 2.1, 2.7], [0.75, 0.65, 0.45, 0.25])  # flat in front
-            clouds.append(tube(np.stack([u, v, w], -1), np.stack([height, thick], -1), step, hollow=0.6))
+            thick = height * np.interp(angle, [0.1, 1.5, 2.1, 2.7], [0.7, 0.6, 0.4, 0.22])  # flat in front
+            clouds.append(tube(np.stack([u, v, w], -1), np.stack([height, thick], -1), step, hollow=0.7))
     return clouds
 
 
@@ -90,12 +90,12 @@ def _shoulders(rng: np.random.Generator, chest: Chest, step: float) -> list[Clou
         v = height * (0.13 - 0.02 * np.sin(2 * np.pi * along)) - raised * along - 0.06 * height * along
         w = depth * (0.75 - 0.5 * along + 0.12 * np.sin(2 * np.pi * along))
         thick = 0.05 * width * (1 + 0.35 * np.cos(2 * np.pi * along))
-        clouds.append(tube(np.stack([u, v, w], -1), np.stack([thick, thick], -1), step, hollow=0.4))
+        clouds.append(tube(np.stack([u, v, w], -1), np.stack([thick, thick], -1), step, hollow=0.6))
         clouds += _shoulder_blade(chest, s, outward, raised, step)
         joint = np.array([s * (1.17 * width + 0.5 * chest.wall), 0.05 * height - 0.5 * raised, -0.2 * depth])
         towards = np.array([s * np.sin(chest.arms), np.cos(chest.arms), 0])
-        shaft = joint + 2 * width * np.outer([0, 0.12, 0.25, 1], towards)
-        bore = width * np.array([0.15, 0.13, 0.085, 0.08])
+        shaft = joint + 2 * width * np.outer([-0.06, 0.08, 0.2, 1], towards)
+        bore = width * np.array([0.17, 0.15, 0.085, 0.08])
         clouds.append(tube(shaft, np.stack([bore, bore], -1), step, hollow=0.75))
     return clouds
 
@@ -124,7 +124,7 @@ def _shoulder_blade(chest: Chest, s: int, outward: float, raised: float, step: f
     spine = np.stack([root, (root + acromion) / 2 + [0, 0.01 * height, 0], acromion])
     lines.append(_scaled(tube(spine, np.array([[0.02, 0.03], [0.04, 0.04], [0.06, 0.04]]) * width, step), 0.6))
     hook = socket + np.array([[-s * 0.08 * width, -0.02 * height, 0.3], [-s * 0.02 * width, 0.015 * height, 3]])
-    lines.append(_scaled(tube(hook, (0.05 * width,) * 2, step, hollow=0.5), 0.8))
+    lines.append(_scaled(tube(hook, (0.04 * width,) * 2, step), 0.12))
     return [blade, *lines]
 
 
@@ -136,9 +136,9 @@ def vessels(rng: np.random.Generator, chest: Chest, step: float) -> Cloud:
         hilum = np.array([s * 0.27 * width, level * height, 0])
         fan = np.radians([-75, -50, -25, 5, 30, 52, 72, 84]) + rng.normal(0, 0.12, 8)
         reach = width * np.array([0.5, 0.5, 0.45, 0.4, 0.45, 0.5, 0.55, 0.5])
-        radius = width * np.array([0.042, 0.04, 0.036, 0.036, 0.042, 0.05, 0.052, 0.044])
+        radius = width * np.array([0.05, 0.048, 0.044, 0.044, 0.05, 0.06, 0.062, 0.052])
         start = hilum + np.stack([0 * fan, 0.09 * height * np.sin(fan), rng.normal(0, 0.1 * chest.depth, 8)], -1)
-        lean = rng.normal(0, 0.35, 8)
+        lean = rng.normal(0, 0.25, 8)
         heading = np.stack([s * np.cos(fan) * np.cos(lean), np.sin(fan) * np.cos(lean), np.sin(lean)], -1)
         for _ in range(5):
             start, heading, reach, radius = _branch(rng, clouds, (start, heading, reach, radius), step)
@@ -149,18 +149,16 @@ def _branch(rng: np.random.Generator, clouds: list[Cloud], trunks: Trunks, step:
     """Adds one generation of vessels to `clouds` and returns the next: of each two twigs on its way and its end."""
     start, heading, reach, radius = trunks
     n = len(start)
-    count = max(4, int(np.ceil(float(reach.max()) / step)))
+    count = max(4, int(np.ceil(1.4 * float(reach.mean()) / step)))
     t = (np.arange(count) / count)[:, None]
     bend = rng.normal(0, 0.16, (n, 3)) * reach[:, None]
     path = start[:, None] + (reach[:, None] * heading)[:, None] * t + bend[:, None] * t**2  # (n, count, 3)
     thick = radius[:, None] * (1 - 0.4 * t[:, 0])
-    ring = max(3, int(np.ceil(3 * float(radius.max()) / step)))
-    angle = 2 * np.pi * (np.arange(count)[:, None] * 0.7548777 + np.arange(ring) * 0.6180340)
-    across = thick[..., None] * np.cos(angle) * np.sqrt((np.arange(ring) + 0.5) / ring)  # (n, count, ring)
+    x, share = strips(float(radius.max()), step)
     normal = np.stack([-heading[:, 1], heading[:, 0], 0 * radius], -1)
-    points = path[:, :, None] + across[..., None] * normal[:, None, None]
-    volume = np.pi * thick**2 * reach[:, None] / count / ring
-    clouds.append(Cloud(points.reshape(-1, 3), np.repeat(volume, ring)))
+    points = path[:, :, None] + (thick[..., None] * x)[..., None] * normal[:, None, None]  # (n, count, strips, 3)
+    volume = (np.pi * thick**2 * reach[:, None] / count)[..., None] * share
+    clouds.append(Cloud(points.reshape(-1, 3), volume.ravel()))
 
     at = np.stack([rng.uniform(0.3, 0.55, n), rng.uniform(0.6, 0.85, n), np.full(n, 1 - 1 / count)], 1)
     place = np.arange(n)[:, None], (at * count).astype(int)
@@ -168,7 +166,7 @@ def _branch(rng: np.random.Generator, clouds: list[Cloud], trunks: Trunks, step:
         0, [0, 0, 0.2], (n, 3)
     )
     x, y, z = np.moveaxis(heading[:, None] + 2 * (bend / reach[:, None])[:, None] * at[..., None], -1, 0)
-    new = [np.cos(fork) * x - np.sin(fork) * y, np.sin(fork) * x + np.cos(fork) * y, z + rng.normal(0, 0.25, (n, 3))]
+    new = [np.cos(fork) * x - np.sin(fork) * y, np.sin(fork) * x + np.cos(fork) * y, z + rng.normal(0, 0.15, (n, 3))]
     onward = np.stack(new, -1) / np.linalg.norm(new, axis=0)[..., None]
     shorter, thinner = reach[:, None] * rng.uniform(0.5, 0.8, (n, 3)), thick[place] * [0.7, 0.72, 0.95]
     return path[place].reshape(-1, 3), onward.reshape(-1, 3), shorter.ravel(), thinner.ravel()

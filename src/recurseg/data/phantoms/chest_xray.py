@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.interpolate import PchipInterpolator
 
-from .chest_anatomy import Chest, abdomen, airways, body, cavity, diaphragm, draw_chest, mediastinum, stomach
+from .chest_anatomy import Chest, abdomen, airways, back, body, cavity, diaphragm, draw_chest, mediastinum, stomach
 from .chest_findings import FINDINGS, devices, effusion, lesion, marker
 from .chest_projection import Field, View
 from .chest_skeleton import skeleton, vessels
@@ -21,7 +21,7 @@ from .fields import generator, smooth_noise
 DEFAULT_SIZE = (1, 256, 256)
 LUNG = 255
 
-SOFT, BONE, METAL = 0.19, 0.38, 3.0
+SOFT, BONE, METAL = 0.19, 0.46, 3.0
 """Absorbed per cm of soft tissue; more per cm of bone and of metal."""
 AIR = 0.74
 """Share of an inflated lung that is air."""
@@ -60,16 +60,16 @@ def chest_xray(
     u, v = (x + 0.012 * chest.width * smooth_noise(rng, view.shape, np.divide(view.shape, 6)) for x in view.grid())
 
     pleura = cavity(chest, u, v)
-    middle = np.minimum(mediastinum(chest, u, v, view), pleura)
-    label = (pleura > 0) & (middle < 0.02 * chest.depth) & (v < diaphragm(chest, u))
-    lung = np.clip(pleura - middle - abdomen(chest, u, v), 0, None)
+    heart = mediastinum(chest, u, v, view)
+    label = (pleura > 0) & (heart == 0) & (v < diaphragm(chest, u))
+    lung = np.clip(pleura - heart - back(chest, u, v, view) - abdomen(chest, u, v), 0, None)
     for tag, disease in (("effusion", effusion), ("lesion", lesion)):
         if tag in tags:
             lung *= 1 - disease(rng, chest, u, v)
 
-    step = 0.6 * view.pixel
-    blood = view.project(vessels(rng, chest, step)) * np.clip(lung / (0.3 * chest.depth), 0, 1)
-    lobules = 1 + 0.015 * smooth_noise(rng, view.shape, np.divide(view.shape, 110))
+    step = 0.65 * view.pixel
+    blood = view.project(vessels(rng, chest, step)) * np.clip(lung / chest.depth, 0, 1)
+    lobules = 1 + 0.02 * smooth_noise(rng, view.shape, np.divide(view.shape, 120))
     uneven = 1 + 0.02 * smooth_noise(rng, view.shape, np.divide(view.shape, 8))
     soft = uneven * body(chest, u, v, view) - AIR * (lung * lobules - blood)
     soft -= 0.8 * airways(chest, u, v, view) + stomach(rng, chest, u, v)
@@ -85,6 +85,7 @@ def chest_xray(
 def _position(rng: np.random.Generator, chest: Chest, shape: tuple[int, ...], rotated: bool) -> View:
     """The patient before the detector, a little askew, or much."""
     pixel = 2 * chest.width / shape[1] / np.clip(rng.normal(0.745, 0.075), 0.58, 0.86)
+    pixel = max(pixel, chest.height / (0.9 * shape[0]))
     tall = chest.height / pixel / shape[0]
     top = rng.uniform(0.04, max(0.05, min(0.19, 0.95 - tall)))
     askew = 4 if rotated else 1
@@ -106,7 +107,7 @@ def _expose(rng: np.random.Generator, absorbed: Field, pixel: float, *, faint: b
     """Logarithm of what the detector sees: primary rays, scatter, focal spot, quantum noise."""
     primary = np.exp(-absorbed)
     scatter = ndimage.gaussian_filter(primary * absorbed, 3.5 / pixel, mode="nearest")
-    arrived = ndimage.gaussian_filter(primary + rng.uniform(0.05, 0.2) * scatter, 0.6)
+    arrived = ndimage.gaussian_filter(primary + rng.uniform(0.05, 0.2) * scatter, 0.5)
     quanta = 10 ** (rng.uniform(3.3, 3.8) if faint else rng.uniform(4.6, 5.4))
     arrived += np.sqrt(arrived / quanta) * rng.standard_normal(arrived.shape, dtype=np.float32)
     return -np.log(np.clip(arrived, 1e-4, None))
@@ -119,8 +120,10 @@ def _display(
     digital = rng.uniform() < 0.65
     evened = rng.uniform(0.3, 0.5) if digital else rng.uniform(0, 0.15)
     picture = picture - evened * ndimage.gaussian_filter(picture, 3 / pixel, mode="nearest")
+    if digital:  # edges enhanced
+        picture += rng.uniform(0.4, 1) * (picture - ndimage.gaussian_filter(picture, 1.2))
     low = float(np.percentile(picture[lung], 40))
-    high = max(float(np.median(picture[dense])), low + 0.2)
+    high = max(float(np.percentile(picture[dense], 65)), low + 0.2)
     air, top = min(float(picture.min()), 1.6 * low - 0.6 * high), 2 * high - low
     grey = rng.uniform(110, 158) if digital else rng.uniform(52, 98)
     bright = rng.uniform(212, 234)
@@ -137,6 +140,6 @@ def _shuttered(rng: np.random.Generator, lung: np.ndarray) -> np.ndarray:
     y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in lung.shape), indexing="ij")
     angle = rng.normal(0, 0.012)
     x, y = x + angle * y, y - angle * x
-    top, left, right = 1 - rng.choice([-0.05, 0.03, 0.1], 3, p=[0.6, 0.25, 0.15]) * rng.uniform(0.5, 1, 3)
+    top, left, right = 1 - rng.choice([-0.05, 0.03, 0.1], 3, p=[0.7, 0.2, 0.1]) * rng.uniform(0.5, 1, 3)
     bottom = max(rng.choice([1.05, 0.95, 0.5], p=[0.5, 0.25, 0.25]), float(y[lung].max()) + 0.08)
     return (y < -top) | (y > bottom) | (x < -left) | (x > right)
