@@ -236,8 +236,8 @@ def test_the_papers_recipes_say_what_the_paper_says(name):
     recipe = published_recipe(f"shamann/paper_mnist_{name}")
     assert (recipe.task, recipe.deletion.what if recipe.deletion else None) == ("regression", name)
     assert (recipe.optimizer.name, recipe.optimizer.lr) == ("rmsprop", 1e-3)
-    assert {key: recipe.model.options[key] for key in ("patch", "stride", "cell", "word", "slots", "heads")} == {
-        "patch": 8, "stride": 4, "cell": 32, "word": 32, "slots": 100, "heads": 8,
+    assert {key: recipe.model.options[key] for key in ("patch", "stride", "cell", "slots", "heads")} == {
+        "patch": 8, "stride": 4, "cell": 32, "slots": 100, "heads": 8,
     }  # fmt: skip
     assert recipe.preprocessing == Preprocessing(normalise="unit")
     assert not recipe.paste_known

@@ -40,6 +40,7 @@ def reproduce(
 
     from recurseg.experiments import rows as runs
     from recurseg.experiments import show
+    from recurseg.experiments.cells import write_cells
     from recurseg.experiments.plot import write_curves
     from recurseg.experiments.table import find_table, list_tables
 
@@ -54,7 +55,7 @@ def reproduce(
         )
         found = {id: list(entries)}
         if not stored and only is None:
-            write_curves(tables[id], found[id], results, scale)
+            {"curves": write_curves, "cells": write_cells}[tables[id].plot](tables[id], found[id], results, scale)
     if json_:
         print(json.dumps([line for id, entries in found.items() for line in show.as_data(tables[id], entries)]))
         return

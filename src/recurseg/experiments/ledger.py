@@ -13,6 +13,7 @@ import recurseg
 from recurseg.data.files import write_json
 from recurseg.errors import DataError
 from recurseg.evaluation.result import Evaluation, Row
+from recurseg.experiments.completion import Completion
 from recurseg.experiments.table import Scale
 
 
@@ -47,6 +48,8 @@ class Result(BaseModel):
     """Most memory held while training, 2²⁰ bytes; null where it was not or cannot be measured."""
     evaluation: list[dict[str, Any]]
     """Each case, class and metric of the held-out data, of the best checkpoint."""
+    completion: Completion | None = None
+    """Where digits were completed: how the test digits came out; `evaluation` is empty then."""
     sections: list[dict[str, Any]] = Field(default_factory=list)
     """Where a single stack was held out in part: the membrane metrics of each section."""
     curve: list[dict[str, float]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -9,6 +10,8 @@ from typing import Any
 
 from recurseg.evaluation import compare
 from recurseg.evaluation.comparison import Line
+from recurseg.evaluation.statistics import mcnemar
+from recurseg.experiments.completion import ACCURACY, Completion
 from recurseg.experiments.ledger import Result
 from recurseg.experiments.rows import Entry
 from recurseg.experiments.table import Measure, Table
@@ -44,15 +47,50 @@ class Paired:
         ]
 
 
-def compare_pairs(table: Table, entries: Sequence[Entry]) -> list[Paired]:
+@dataclass(frozen=True)
+class PairedRight:
+    """A row against its rival in how many completed digits the classifier gets right; differences are row − rival."""
+
+    row: Entry
+    rival: Entry
+    measure: Measure
+    difference: float
+    interval: tuple[float, float]
+    only_row: int
+    only_rival: int
+    p: float
+
+    def as_data(self) -> dict[str, Any]:
+        """Returns the comparison as plain data."""
+        names = ("difference", "interval", "only_row", "only_rival", "p")
+        return {"rival": self.rival.row.id, "measure": self.measure.name, **{n: getattr(self, n) for n in names}}
+
+    def as_cells(self) -> list[str]:
+        """Returns the comparison for reading, in the units of the paper, under `HEADINGS`."""
+        return [
+            f"{self.row.row.name} − {self.rival.row.name}",
+            self.measure.name,
+            f"{self.difference * self.measure.factor:+.3g}",
+            " – ".join(f"{bound * self.measure.factor:+.3g}" for bound in self.interval),
+            "",
+            f"{self.only_rival} alone against {self.only_row} alone",
+            f"{self.p:.2g}",
+        ]
+
+
+def compare_pairs(table: Table, entries: Sequence[Entry]) -> list[Paired | PairedRight]:
     """Compares the table's pairs in each measure that is a mean, where both rows ran on the same held-out data."""
     measures = [m for m in table.measures if m.statistic == "mean"]
     limits = {m.metric: f"{m.metric}={m.limit}" for m in table.measures if m.statistic == "failures"}
-    found = []
+    found: list[Paired | PairedRight] = []
     for pair in table.pairs:
         for row, rival in product(entries, entries):
             named = (row.row.id, rival.row.id) == (pair.row, pair.rival)
             if not (named and row.result and rival.result and _same_data(row.result, rival.result)):
+                continue
+            if row.result.completion and rival.result.completion:
+                measure = next(m for m in measures if m.metric == ACCURACY)
+                found.append(_compare_right(row, rival, measure, row.result.completion, rival.result.completion))
                 continue
             for m in measures:
                 lines = compare(
@@ -64,6 +102,18 @@ def compare_pairs(table: Table, entries: Sequence[Entry]) -> list[Paired]:
                 line = [line for line in lines if m.class_name in (None, line.class_name)][-1]
                 found.append(Paired(row, rival, m, line))
     return found
+
+
+def _compare_right(row: Entry, rival: Entry, measure: Measure, one: Completion, other: Completion) -> PairedRight:
+    """The difference of two shares over the same digits with its 95 % interval (Agresti and Min 2005, eq. 1)."""
+    a, b = one.legible, other.legible
+    only_row, only_rival = int((a & ~b).sum()), int((b & ~a).sum())
+    difference = (only_row - only_rival) / one.n
+    reach = 1.96 * math.sqrt(only_row + only_rival - (only_row - only_rival) ** 2 / one.n) / one.n
+    return PairedRight(
+        row, rival, measure, difference, (difference - reach, difference + reach), only_row, only_rival,
+        mcnemar(only_rival, only_row),
+    )  # fmt: skip
 
 
 def _same_data(one: Result, other: Result) -> bool:

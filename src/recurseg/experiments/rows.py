@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from recurseg.data.dataset import Dataset, open_dataset
 from recurseg.data.splits import split_cases
 from recurseg.evaluation import METRICS, evaluate
 from recurseg.evaluation.pairing import sections_of
+from recurseg.experiments.completion import measure_completion
 from recurseg.experiments.ledger import Ledger, Result, source_commit
 from recurseg.experiments.sources import find_data
 from recurseg.experiments.table import Row, Scale, Source, Table, Training
@@ -64,7 +66,7 @@ def reproduce(
     Raises:
         ConfigError: An unknown row, no such folder.
     """
-    chosen = [table.row(id) for id in rows] if rows else table.rows
+    chosen = [table.row(id) for id in rows] if rows else table.rows_at(scale)
     source, folder = find_data(table, scale, data, work)
     dataset, ledger = open_dataset(folder), Ledger(results)
     for row in chosen:
@@ -78,7 +80,7 @@ def reproduce(
         if state != "done" and run:
             out = work / table.id / source.name / scale / f"{row.id}-{recipe.digest()[:8]}"
             finished = _train(training, recipe, source, folder, out)
-            result, state = _result(table, row, source, scale, recipe, finished, dataset), "done"
+            result, state = _result(table, row, source, scale, recipe, finished, dataset, work), "done"
             ledger.write(result)
         yield Entry(row, source, state, result if state == "done" else None)
 
@@ -113,11 +115,10 @@ def _train(training: Training, recipe: Recipe, source: Source, folder: Path, out
 
 
 def _result(
-    table: Table, row: Row, source: Source, scale: Scale, recipe: Recipe, run: Run, dataset: Dataset
+    table: Table, row: Row, source: Source, scale: Scale, recipe: Recipe, run: Run, dataset: Dataset, cache: Path
 ) -> Result:
-    manifest = run.manifest
-    held = replace(dataset, cases=split_cases(dataset, source.holdout, seed=run.recipe.seed).validation)
-    found = evaluate(run.folder / "validation", held)
+    manifest, digits = run.manifest, source.test is not None
+    measured = _completed(source, run, dataset, cache) if digits else _segmented(table, source, run, dataset)
     return Result(
         table=table.id,
         row=row.id,
@@ -134,14 +135,28 @@ def _result(
         best_step=manifest["best_step"],
         parameters=manifest["parameters"],
         peak_memory_mib=manifest.get("peak_memory_mib"),
-        evaluation=[line.as_dict() for line in found.rows],
-        sections=_by_section(table, run, held),
+        **measured,
         curve=_curve(run),
         commit=source_commit(),
         versions=manifest["versions"],
         machine=manifest["machine"],
         finished=manifest["finished"],
     )
+
+
+def _segmented(table: Table, source: Source, run: Run, dataset: Dataset) -> dict[str, Any]:
+    held = replace(dataset, cases=split_cases(dataset, source.holdout, seed=run.recipe.seed).validation)
+    found = evaluate(run.folder / "validation", held)
+    return {"evaluation": [line.as_dict() for line in found.rows], "sections": _by_section(table, run, held)}
+
+
+def _completed(source: Source, run: Run, dataset: Dataset, cache: Path) -> dict[str, Any]:
+    train = split_cases(dataset, source.holdout, seed=run.recipe.seed, labelled=False).train
+    assert source.test is not None
+    return {
+        "evaluation": [],
+        "completion": measure_completion(run.folder, dataset, train=train, test=source.test, cache=cache),
+    }
 
 
 def _by_section(table: Table, run: Run, held: Dataset) -> list[dict]:
@@ -184,5 +199,6 @@ def stored(table: Table, results: Path) -> list[Entry]:
             for source in table.sources
             if (result := ledger.read(table.id, source.name, scale, row.id)) is not None
         ]
-        entries += found or [Entry(row, table.sources[0], "not run", None)]
+        due = row in table.rows_at("small")
+        entries += found or ([Entry(row, table.sources[0], "not run", None)] if due else [])
     return entries

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recurseg.evaluation.failures import Limit, count_failures
 from recurseg.evaluation.ranking import rank_sum
 from recurseg.evaluation.result import Evaluation
 from recurseg.evaluation.statistics import deviation
+from recurseg.experiments.completion import ACCURACY, Estimate
 from recurseg.experiments.ledger import Result
 from recurseg.experiments.pairs import HEADINGS, compare_pairs
 from recurseg.experiments.rows import Entry
@@ -24,8 +25,12 @@ PRINTED = ", printed"
 
 def values(table: Table, result: Result) -> dict[str, float]:
     """Heading → number, in the units of the paper; nan where the run has no such metric or fact."""
-    evaluation = result.evaluated
-    measured = {measure.name: _value(measure, evaluation) for measure in table.measures}
+    if result.completion:
+        found = result.completion.completed
+        measured = {m.name: found[m.metric].mean * m.factor for m in table.measures}
+    else:
+        evaluation = result.evaluated
+        measured = {measure.name: _value(measure, evaluation) for measure in table.measures}
     return measured | {fact.name: _fact(fact, result) for fact in table.facts}
 
 
@@ -58,10 +63,35 @@ def _shown(table: Table, result: Result) -> list[str]:
         name: "–" if math.isnan(value) else f"{value:.{digits.get(name, 3)}g}"
         for name, value in values(table, result).items()
     }
+    if result.completion:
+        texts |= _estimates(table, result.completion.completed)
     for m in table.measures:
         if m.limit is not None:
             texts[m.name] = str(count_failures(_cases(m, evaluation), Limit(m.metric, m.limit))) or "–"
     return list(texts.values())
+
+
+def _estimates(table: Table, found: Mapping[str, Estimate]) -> dict[str, str]:
+    """Heading → mean over digits with its interval, for reading; a dash where there is none."""
+    texts = {}
+    for m in table.measures:
+        estimate = found.get(m.metric)
+        numbers = (estimate.mean, estimate.low, estimate.high) if estimate else ()
+        shown = [f"{number * m.factor:.{m.digits}g}" for number in numbers]
+        texts[m.name] = f"{shown[0]} ({shown[1]} – {shown[2]})" if shown else "–"
+    return texts
+
+
+def _unaided(table: Table, entries: Sequence[Entry]) -> list[list[str]]:
+    """Lines for the digits that no network touched: as they are, and as each deletion leaves them."""
+    lines: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.result and (found := entry.result.completion):
+            deleted = " ".join(str(part) for part in entry.result.recipe["deletion"].values() if part is not None)
+            for name, values in (("unaltered", {ACCURACY: found.unaltered}), (f"altered: {deleted}", found.altered)):
+                numbers = [*_estimates(table, values).values(), *("" for _ in table.facts)]
+                lines.setdefault(name, [name, "", "", "", *numbers, entry.source.name])
+    return list(lines.values())
 
 
 def as_lines(table: Table, entries: Sequence[Entry]) -> list[list[str]]:
@@ -78,6 +108,7 @@ def as_lines(table: Table, entries: Sequence[Entry]) -> list[list[str]]:
             facts = [f"{result.parameters:,}", f"{result.steps:,}", f"{result.seconds / 60:.1f}"]
             numbers = [*facts, *_shown(table, result), *(str(ranks.get(entry.row.id, "")) for _ in extra)]
         lines.append([entry.row.name, *numbers, entry.source.name if entry.result else "–"])
+    lines += _unaided(table, entries)
     for name, printed in table.printed.items():
         shown = [f"{printed[heading]:g}" if heading in printed else "" for heading in headings]
         lines.append([f"{name}{PRINTED}", "", "", "", *shown, *("" for _ in extra), "paper"])

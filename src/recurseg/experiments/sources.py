@@ -8,6 +8,7 @@ from recurseg.data.layouts import recognise
 from recurseg.data.manifest import MANIFEST_NAME, read_manifest
 from recurseg.data.phantoms import write_phantom
 from recurseg.errors import ConfigError, RecursegError
+from recurseg.experiments.digits import write_digits
 from recurseg.experiments.table import Scale, Source, Table
 
 
@@ -54,6 +55,8 @@ def _layouts(data: Path) -> dict[str | None, Path]:
 
 def _phantom(name: str, source: Source, scale: Scale, work: Path) -> Path:
     folder = work / "data" / (f"{name}-smoke" if scale == "smoke" else name)
-    if not folder.exists():
+    if not folder.exists() and name == "digits":
+        write_digits(folder)
+    elif not folder.exists():
         write_phantom(name, folder, cases=source.cases, size=source.size)
     return folder

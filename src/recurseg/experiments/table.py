@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from recurseg.errors import ConfigError, did_you_mean
+from recurseg.experiments.grid import expand
 
 Scale = Literal["smoke", "small", "full"]
 
@@ -23,7 +24,7 @@ class Measure(_Data):
     name: str
     """Heading."""
     metric: str
-    """Id of a metric."""
+    """Id of a metric, or "classifier_accuracy" where digits are completed."""
     class_name: str | None = None
     """Of this class; null for the mean over classes."""
     statistic: Literal["mean", "sd", "failures"] = "mean"
@@ -77,6 +78,8 @@ class Source(_Data):
     """Size of the phantom; null for its own."""
     holdout: str
     """What validates."""
+    test: str | None = None
+    """Case of digits that are completed and measured after the training; null where what validates is measured."""
     recipe_settings: list[str] = Field(default_factory=list)
     """Changes of the paper's recipe that these data ask for."""
 
@@ -116,7 +119,7 @@ class Row(_Data):
     """On two cores; null where that is too slow."""
     full: Training | None = None
     """As the paper; null where the paper has no such row."""
-    smoke: Training
+    smoke: Training | None = None
     """A few steps, to see that it runs."""
 
     def training(self, scale: Scale) -> Training | None:
@@ -147,6 +150,12 @@ class Table(_Data):
     """Whether rows are ranked by the sum of their ranks over the measures."""
     pairs: list[Pair] = Field(default_factory=list)
     """Rows that are compared case by case."""
+    plot: Literal["curves", "cells"] = "curves"
+    """Validation over minutes; or, where images are completed, the measures over the size of the cell."""
+
+    def rows_at(self, scale: Scale) -> list[Row]:
+        """The rows to run and to show at a scale: of a grid only those that are run there."""
+        return self.rows if self.plot == "curves" else [row for row in self.rows if row.training(scale)]
 
     def row(self, id: str) -> Row:
         """Raises ConfigError for an unknown row, with the nearest known one."""
@@ -167,4 +176,5 @@ def find_table(id: str) -> Table:
     known = list_tables()
     if id not in known:
         raise ConfigError(f"no table '{id}'{did_you_mean(id, known)}")
-    return Table.model_validate(yaml.safe_load((files("recurseg.experiments") / "tables" / f"{id}.yaml").read_text()))
+    content = yaml.safe_load((files("recurseg.experiments") / "tables" / f"{id}.yaml").read_text())
+    return Table.model_validate(expand(content))
