@@ -89,6 +89,10 @@ def test_a_run_learns_from_images_alone_and_leaves_what_every_run_leaves(stack, 
     assert run.evaluation.cases == [f"stripes[30-39][{n}]" for n in range(10)]
     # a grey of 20 to 220 lies at 0 to 1 evenly: deleted pixels left at 0 would cost half of the mean of x², 1/6
     assert run.evaluation.value("mse") < 0.03
+    page = (run.folder / "report.html").read_text()
+    assert page.count(' completed"><img') == 9, "three worst, median and best images are drawn"
+    assert "Completed images for new images" in page
+    assert "labels" not in page[page.index('<section id="use">') :].split("</section>")[0]
     index = json.loads((run.folder / "validation" / "predictions.json").read_text())["cases"]["stripes[30-39]"]
     completed, altered = (tifffile.imread(run.folder / "validation" / index[kind]) for kind in ("image", "altered"))
     assert completed.dtype == altered.dtype == np.uint8

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-EPOCHS, BATCH, RATE = 4, 128, 4e-3
+EPOCHS, BATCH, RATE = 3, 128, 4e-3
 """Passes over the digits, digits an update, and the highest learning rate of one cycle."""
 
 

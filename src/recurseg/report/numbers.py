@@ -11,6 +11,9 @@ from recurseg.evaluation.result import ALL_CLASSES, Evaluation, Summary, number
 from recurseg.evaluation.statistics import FEWEST
 from recurseg.report.axes import round_values, tick_label
 
+MOST_CASES = 200
+"""Cases that a page lists and draws one by one; of more of them, the worst and an even choice."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -125,17 +128,30 @@ def summary_rows(evaluation: Evaluation, summaries: list[Summary], main: str | N
 
 
 def case_table(evaluation: Evaluation, main: str | None) -> tuple[list[str], list[str], list[CaseRow]]:
-    """Metrics, classes and one row a case and class; the main metric first, the mean of classes last."""
+    """Metrics, classes and one row a case and class; the main metric first, the mean of classes last.
+
+    Of more than `MOST_CASES`, only the worst by the main metric are listed.
+    """
     by_class = evaluation.by_class()
     metrics = sorted(dict.fromkeys(metric for metric, _ in by_class), key=lambda name: name != main)
     classes = sorted(dict.fromkeys(name for _, name in by_class), key=lambda name: name == ALL_CLASSES)
     rows = []
-    for case in evaluation.cases:
+    for case in _worst(evaluation, main):
         for name in classes:
             values = [by_class.get((metric, name), {}).get(case) for metric in metrics]
             if any(value is not None for value in values):
                 rows.append(CaseRow(case, name, [_cell(value) for value in values]))
     return metrics, classes, rows
+
+
+def _worst(evaluation: Evaluation, main: str | None) -> list[str]:
+    """The cases that are listed, in their order."""
+    cases = evaluation.cases
+    if len(cases) <= MOST_CASES or main is None:
+        return cases
+    values, sign = main_values(evaluation, main), 1 if METRICS[main].better == "higher" else -1
+    worst = set(sorted(values, key=lambda case: sign * values[case])[:MOST_CASES])
+    return [case for case in cases if case in worst]
 
 
 def _cell(value: float | None) -> tuple[str, float | None]:
@@ -165,7 +181,15 @@ def _strip(summary: Summary, values: list[float], low: float, high: float) -> St
     return Strip(
         low=tick_label(low),
         high=tick_label(high),
-        dots=[place(value) for value in values if math.isfinite(value)],
+        dots=[place(value) for value in _thinned([value for value in values if math.isfinite(value)])],
         mean=place(summary.mean) if math.isfinite(summary.mean) else None,
         interval=(place(summary.interval[0]), place(summary.interval[1])) if summary.interval else None,
     )
+
+
+def _thinned(values: list[float]) -> list[float]:
+    """The values, or of many as many quantiles as are drawn."""
+    if len(values) <= MOST_CASES:
+        return values
+    ordered = sorted(values)
+    return [ordered[round(k * (len(ordered) - 1) / (MOST_CASES - 1))] for k in range(MOST_CASES)]

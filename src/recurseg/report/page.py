@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from recurseg.data.files import write_text
 from recurseg.evaluation.metrics import METRICS
+from recurseg.report.completions import draw_completions
 from recurseg.report.curves import charts
 from recurseg.report.folder import RunFiles, read_run
 from recurseg.report.html import render_page
@@ -49,7 +50,8 @@ def render(run: RunFiles) -> str:
 
 def _content(run: RunFiles) -> dict[str, Any]:
     manifest, recipe = run.manifest, run.recipe
-    pictures, missing, dataset = draw_cases(run)
+    completes = recipe.get("task") == "regression"
+    pictures, missing, dataset = draw_completions(run) if completes else draw_cases(run)
     model = recipe.get("model") or {}
     name = str(model.get("name", "model"))
     content = {
@@ -60,7 +62,9 @@ def _content(run: RunFiles) -> dict[str, Any]:
         "manifest": manifest,
         "facts": _facts(run),
         "charts": charts(run),
-        "pictures": pictures,
+        "task": recipe.get("task", "segmentation"),
+        "pictures": [] if completes else pictures,
+        "completions": pictures if completes else [],
         "pictures_missing": missing,
         "why": recipe.get("why") or [],
         "recipe_name": recipe.get("name", ""),
@@ -91,6 +95,7 @@ def _content(run: RunFiles) -> dict[str, Any]:
             "class_names": classes,
             "case_rows": rows,
             "better": {id: METRICS[id].better for id in names if id in METRICS},
+            "unlisted": len(evaluation.cases) - len({row.case for row in rows}),
             "evaluation_notes": [note for note in evaluation.notes if note not in content["data_notes"]],
         }
     return content
