@@ -24,6 +24,7 @@ from recurseg.inference.package import PackageSpec, load_package, save_package
 from recurseg.inference.predictor import load, package_folder
 from recurseg.models import create_model, load_plugin
 from recurseg.preprocess import Prepared, prepare
+from recurseg.training.allocation import keep_freed_memory
 from recurseg.training.checkpoint import Checkpoints, Progress
 from recurseg.training.log import Log
 from recurseg.training.loop import Training, fit
@@ -55,6 +56,7 @@ class Trainer:
         self.task = TASKS[self.recipe.task]
 
     def run(self, minutes: float | None, init: Path | str | None, resume: bool) -> None:
+        keep_freed_memory()
         started, peak = time.time(), PeakMemory(self.device)
         model = self._model(init)
         cases = [self.task.arrays(prepared) for _, prepared in self._prepared(self.split.train, "training")]
