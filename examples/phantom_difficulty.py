@@ -2,7 +2,8 @@
 
     python examples/phantom_difficulty.py docs/results/phantoms.json
 
-Minutes on one thread. Both see the same held-out images: the last four sections of a stack, the last brain of four.
+Minutes on one thread. Both see the same held-out images: the last four sections of a stack, the last brain of four,
+the last eight of 24 radiographs.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import torch
 
 from recurseg.data.phantoms.brain_tissue import CLASSES, brain_tissue
 from recurseg.data.phantoms.brain_tissue import DEFAULT_SIZE as BRAIN_SIZE
+from recurseg.data.phantoms.chest_xray import chest_xray
 from recurseg.data.phantoms.em_membranes import DEFAULT_SIZE as EM_SIZE
 from recurseg.data.phantoms.em_membranes import MEMBRANE, em_membranes
 from recurseg.models import create_model
 
 SEED, STEPS, BATCH, WINDOW = 0, 300, 8, 96
+CHEST_SIZE = (1, 128, 128)  # half the default, so that a window holds most of a chest
 
 
 def z_score(volume: np.ndarray) -> np.ndarray:
@@ -43,6 +46,12 @@ def brain_slices(modalities: list[str]) -> tuple[np.ndarray, np.ndarray]:
         images.append(np.stack([z_score(scans[m]) for m in modalities]).transpose(3, 0, 2, 1))
         labels.append(label.transpose(2, 1, 0).astype(np.int64))
     return np.concatenate(images), np.concatenate(labels)
+
+
+def radiographs() -> tuple[np.ndarray, np.ndarray]:
+    """24 radiographs `(N, 1, H, W)` and classes `(N, H, W)`, 1 is lung."""
+    cases = [chest_xray(size=CHEST_SIZE, seed=SEED, case=case) for case in range(24)]
+    return np.stack([z_score(case[0])[None] for case in cases]), np.stack([case[1] > 0 for case in cases]).astype(int)
 
 
 def best_band(image: np.ndarray, truth: np.ndarray) -> dict:
@@ -120,6 +129,14 @@ def main(out: Path) -> None:
         "brain_tissue T1, IR, FLAIR": {
             **brain,
             **compare(*brain_slices(["T1", "IR", "FLAIR"]), BRAIN_SIZE[0], CLASSES),
+        },
+        "chest_xray": {
+            **common,
+            "size": CHEST_SIZE,
+            "cases": 24,
+            "train": "cases 1-16",
+            "test": "cases 17-24",
+            **compare(*radiographs(), 8, ("background", "lung")),
         },
     }
     text = json.dumps(results, indent=2)

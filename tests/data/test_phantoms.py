@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,24 @@ class TestChest:
         images, labels = (np.stack(part) for part in list(zip(*chests, strict=True))[:2])
         assert best_threshold_dice(images, labels > 0) < 0.72  # one band for all; 0.64 in real films
 
+    def test_lungs_and_their_grey_values_lie_as_in_real_films(self) -> None:
+        from PIL import Image
+
+        root = Path(os.environ.get("RECURSEG_DATA", "")) / "cxr_lung"
+        if not os.environ.get("RECURSEG_DATA") or not root.is_dir():
+            pytest.skip("RECURSEG_DATA does not name a folder with cxr_lung")
+
+        def shares_and_overlap(image: np.ndarray, lung: np.ndarray) -> tuple[float, float, float]:
+            inside, outside = (np.histogram(image[mask], 32, (0, 256))[0] / mask.sum() for mask in (lung, ~lung))
+            return lung.mean(), np.minimum(inside, outside).sum(), image[~lung].mean() - image[lung].mean()
+
+        names = sorted(path.name for path in (root / "images").iterdir())[::8]
+        films = [[np.array(Image.open(root / f / name).convert("L")) for f in ("images", "masks")] for name in names]
+        real = np.mean([shares_and_overlap(image, mask > 127) for image, mask in films], 0)
+        phantoms = [chest_xray(case=case) for case in range(24)]
+        made = np.mean([shares_and_overlap(image, label > 0) for image, label, _ in phantoms], 0)
+        assert made == pytest.approx(real, rel=0.35)
+
     def test_children_have_larger_hearts_for_their_chests(self) -> None:
         ratios = {True: [], False: []}  # heart to chest, above the diaphragm
         for case in range(18):
@@ -275,8 +294,8 @@ class TestWriting:
 
         out = write_phantom("chest_xray", tmp_path / "chest", cases=3, size=SMALL["chest_xray"])
         image, label = make("chest_xray", case=1)
-        assert np.array_equal(Image.open(out / "images" / "chest_002.png"), image)
-        assert np.array_equal(Image.open(out / "masks" / "chest_002.png"), label)
+        assert np.array_equal(np.array(Image.open(out / "images" / "chest_002.png")), image)
+        assert np.array_equal(np.array(Image.open(out / "masks" / "chest_002.png")), label)
         cases = open_dataset(out).cases
         assert cases[0].shape == (96, 96)
         assert "effusion" in cases[1].tags
@@ -328,6 +347,14 @@ class TestCommand:
 
         assert main(["phantom", "em_membranes", str(tmp_path / "em"), "--size", "2x64x64", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["files"] == ["dataset.yaml", "image.tif", "label.tif"]
+
+    def test_a_picture_needs_no_slices_in_its_size(self, tmp_path: Path) -> None:
+        from PIL import Image
+
+        from recurseg.cli.main import main
+
+        assert main(["phantom", "chest_xray", str(tmp_path / "chest"), "--cases", "1", "--size", "64x80"]) == 0
+        assert Image.open(tmp_path / "chest" / "masks" / "chest_001.png").size == (80, 64)
 
     def test_a_size_that_is_none_is_a_usage_error(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         from recurseg.cli.main import main

@@ -13,12 +13,17 @@ from recurseg.errors import ConfigError
 
 
 def phantom(
-    name: Annotated[str, typer.Argument(help="em_membranes (TIFF) or brain_tissue (NIfTI).")],
+    name: Annotated[str, typer.Argument(help="em_membranes (TIFF), brain_tissue (NIfTI) or chest_xray (PNG).")],
     out: Annotated[Path, typer.Argument(help="Folder to make; it must not exist or be empty.")],
-    cases: Annotated[int | None, typer.Option(help="Number of cases; by default 1 of EM, 4 brains.")] = None,
+    cases: Annotated[
+        int | None, typer.Option(help="Number of cases; by default 1 of EM, 4 brains, 24 chests.")
+    ] = None,
     size: Annotated[
         str | None,
-        typer.Option(metavar="DxHxW", help="Slices, rows, columns; by default 20x256x256 or 32x96x96."),
+        typer.Option(
+            metavar="DxHxW",
+            help="Slices, rows, columns; by default 20x256x256, 32x96x96 or, of one slice, 256x256.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same data set.")] = 0,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -37,8 +42,10 @@ def phantom(
 def _parse_size(text: str | None) -> tuple[int, int, int] | None:
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+)[x,](\d+)[x,](\d+)", text.strip().lower())
+    match = re.fullmatch(r"(?:(\d+)[x,])?(\d+)[x,](\d+)", text.strip().lower())
     if match is None:
-        raise ConfigError(f"--size {text}: three whole numbers expected, slices x rows x columns, as in 20x256x256")
-    depth, height, width = map(int, match.groups())
+        raise ConfigError(
+            f"--size {text}: whole numbers expected, slices x rows x columns as in 20x256x256, or 256x256"
+        )
+    depth, height, width = (int(number) for number in match.groups("1"))
     return depth, height, width

@@ -107,7 +107,7 @@ def abdomen(chest: Chest, u: Field, v: Field) -> Field:
 def mediastinum(chest: Chest, u: Field, v: Field, view: View) -> Field:
     """Chords of heart, great vessels and thymus."""
     width, height, depth = chest.width, chest.height, chest.depth
-    left, right = borders(chest)
+    left, right = _borders(chest)
     level = v / height
     left, right = width * left(level), -width * right(level)
     x = u - view.shift(0.35 * depth)  # the heart lies in front
@@ -125,7 +125,7 @@ def back(chest: Chest, u: Field, v: Field, view: View) -> Field:
     return np.maximum(spine, aorta)
 
 
-def borders(chest: Chest) -> tuple[PchipInterpolator, PchipInterpolator]:
+def _borders(chest: Chest) -> tuple[PchipInterpolator, PchipInterpolator]:
     """Left and right border of the mediastinum: level, v / height → |u| / width, past vessels, aortic knob, heart."""
     left, right = 1.32 * chest.heart, 0.66 * chest.heart
     base = chest.domes[1] / chest.height
@@ -156,7 +156,10 @@ def borders(chest: Chest) -> tuple[PchipInterpolator, PchipInterpolator]:
         0.8: right - 0.03,
         1.2: right - 0.1,
     }
-    return tuple(PchipInterpolator(list(side), list(side.values()), extrapolate=True) for side in (on_left, on_right))
+    return (
+        PchipInterpolator(list(on_left), list(on_left.values())),
+        PchipInterpolator(list(on_right), list(on_right.values())),
+    )
 
 
 def airways(chest: Chest, u: Field, v: Field, view: View) -> Field:

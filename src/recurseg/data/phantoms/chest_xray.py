@@ -15,7 +15,8 @@ from scipy.interpolate import PchipInterpolator
 from .chest_anatomy import Chest, abdomen, airways, back, body, cavity, diaphragm, draw_chest, mediastinum, stomach
 from .chest_findings import FINDINGS, devices, effusion, lesion, marker
 from .chest_projection import Field, View
-from .chest_skeleton import skeleton, vessels
+from .chest_skeleton import skeleton
+from .chest_vessels import vessels
 from .fields import generator, smooth_noise
 
 DEFAULT_SIZE = (1, 256, 256)
@@ -125,7 +126,7 @@ def _display(
     low = float(np.percentile(picture[lung], 40))
     high = max(float(np.percentile(picture[dense], 65)), low + 0.2)
     air, top = min(float(picture.min()), 1.6 * low - 0.6 * high), 2 * high - low
-    grey = rng.uniform(110, 158) if digital else rng.uniform(52, 98)
+    grey = rng.uniform(102, 150) if digital else rng.uniform(48, 90)
     bright = rng.uniform(212, 234)
     if faint:
         grey, bright = grey + 0.45 * (bright - grey), bright - 10
@@ -141,5 +142,5 @@ def _shuttered(rng: np.random.Generator, lung: np.ndarray) -> np.ndarray:
     angle = rng.normal(0, 0.012)
     x, y = x + angle * y, y - angle * x
     top, left, right = 1 - rng.choice([-0.05, 0.03, 0.1], 3, p=[0.7, 0.2, 0.1]) * rng.uniform(0.5, 1, 3)
-    bottom = max(rng.choice([1.05, 0.95, 0.5], p=[0.5, 0.25, 0.25]), float(y[lung].max()) + 0.08)
+    bottom = max(rng.choice([1.05, 0.95, 0.5], p=[0.6, 0.25, 0.15]), float(y[lung].max()) + 0.08)
     return (y < -top) | (y > bottom) | (x < -left) | (x > right)

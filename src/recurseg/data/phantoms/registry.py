@@ -28,7 +28,7 @@ class Phantom:
         name: What `recurseg phantom` calls it.
         summary: One line on what it shows and how it is written.
         cases: Cases where the user does not say.
-        size: Slices, rows, columns where the user does not say.
+        size: Slices, rows, columns where the user does not say; with 1 slice it makes pictures, never more slices.
         smallest: Least slices, rows, columns.
         write: `(folder, cases, size, seed)` → the manifest of the files that it wrote into the folder.
     """
