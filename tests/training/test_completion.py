@@ -220,6 +220,16 @@ def test_a_recipe_that_does_not_fit_its_task_says_why(change, said):
         parse_recipe(CONTENT | change, "r.yaml")
 
 
+def test_what_completes_and_what_segments_are_not_mixed_up(stack, recipe, tmp_path, capsys):
+    assert main(["train", str(stack), "--out", str(tmp_path / "run")]) == 3
+    assert "no labels to learn a segmentation from" in capsys.readouterr().err
+    run = recurseg.train(stack, recipe=recipe, holdout="30-39", out=tmp_path / "run")
+    assert main(["predict", str(run.folder), str(stack), "--out", str(tmp_path / "out")]) == 0
+    assert main(["evaluate", str(tmp_path / "out"), str(tmp_path / "out")]) == 3
+    assert "completed images, no labels" in capsys.readouterr().err
+    assert main(["predict", str(run.folder), str(stack), "--out", str(tmp_path / "out")]) == 0, "what is done is kept"
+
+
 def test_a_model_of_another_task_is_refused(stack, recipe, tmp_path):
     recipe.model.name = "unet"
     with pytest.raises(ConfigError, match=r"model unet .* is for segmentation, the recipe for regression"):

@@ -1,4 +1,4 @@
-"""`recurseg predict`: label files for new images."""
+"""`recurseg predict`: label files, or completed images, for new images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def predict(
     inputs: Annotated[
         list[Path], typer.Argument(metavar="INPUT...", help="Image files, folders of sections or cases, data sets.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the label files and predictions.json.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results and predictions.json.")],
     save_probabilities: Annotated[
         bool, typer.Option("--save-probabilities", help="Also write a map of each foreground class.")
     ] = False,
@@ -38,7 +38,10 @@ def predict(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Write label files on the inputs' own grids. After a stop, run it again: what still holds is kept."""
+    """Write label files, or completed images, on the inputs' own grids.
+
+    After a stop, run it again: what still holds is kept.
+    """
     from recurseg import inference
 
     done = inference.predict(

@@ -127,6 +127,8 @@ def _indexed(index: Path) -> Side:
 
     try:
         document = json.loads(index.read_text(encoding="utf-8"))
+        if document.get("task") == "regression":
+            raise DataError(f"{index}: completed images, no labels: a run measures them itself, in metrics.json")
         label_map = {int(value): int(target) for value, target in (document.get("label_map") or {}).items()}
         class_names = list(document.get("class_names") or [])
         membrane = membrane_class(class_names) or 1

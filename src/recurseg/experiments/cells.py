@@ -63,8 +63,8 @@ def _draw(axes, measure: Measure, entries: Sequence[Entry]) -> None:
         assert entry.result.completion
         model, found = entry.result.recipe["model"], entry.result.completion
         estimate = found.completed[measure.metric]
-        numbers = [number * measure.factor for number in (estimate.mean, estimate.low, estimate.high)]
-        by_model.setdefault(model["name"], []).append((int(model["options"]["cell"]), *numbers))
+        mean, low, high = (number * measure.factor for number in (estimate.mean, estimate.low, estimate.high))
+        by_model.setdefault(model["name"], []).append((int(model["options"]["cell"]), mean, low, high))
         altered = found.altered[measure.metric].mean * measure.factor
     for name, points in by_model.items():
         cell, mean, low, high = zip(*sorted(points), strict=True)

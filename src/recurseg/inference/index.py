@@ -46,6 +46,7 @@ class Index:
             "schema_version": SCHEMA_VERSION,
             "class_names": spec.class_names,
             "label_map": {str(value): index for index, value in enumerate(spec.file_values)},
+            "task": spec.task,
             "model": spec.model,
             "package": package,
             "cases": earlier.get("cases", {}),

@@ -42,8 +42,10 @@ class Validator(Protocol):
 class Task(Protocol):
     """The functions of a task's module."""
 
-    LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]]
-    """Name → loss of (what the network gives, what it is to give)."""
+    @property
+    def LOSSES(self) -> Mapping[str, Callable[[Tensor, Tensor], Tensor]]:
+        """Name → loss of (what the network gives, what it is to give)."""
+        ...
 
     def require(self, dataset: Dataset, /) -> None:
         """Makes sure that a data set can be trained on. Raises DataError or ConfigError where it cannot."""
