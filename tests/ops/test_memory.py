@@ -16,10 +16,17 @@ def interface(access, batch=1, **parts):
     return torch.cat(list(values.values()), dim=1)
 
 
-@pytest.mark.parametrize("strength", [True, False], ids=["strength", "no_strength"])
+ACCESSES = {
+    "strength": Access(word=5, heads=3),
+    "no_strength": Access(word=5, heads=3, strength=False),
+    "dnc": Access(word=5, heads=3, addressing="dnc"),
+}
+
+
+@pytest.mark.parametrize("access", ACCESSES.values(), ids=ACCESSES)
 @pytest.mark.parametrize(("batch", "slots", "steps"), [(1, 1, 2), (2, 7, 9), (3, 4, 1)])
-def test_fast_equals_the_paper_s_equations_in_reads_memory_and_gradients(strength, batch, slots, steps):
-    access, found = Access(word=5, heads=3, strength=strength), []
+def test_fast_equals_the_papers_equations_in_reads_memory_and_gradients(access, batch, slots, steps):
+    found = []
     for op in (reference, fast):
         torch.manual_seed(0)
         content = torch.randn(batch, slots, access.word, requires_grad=True)
@@ -29,10 +36,11 @@ def test_fast_equals_the_paper_s_equations_in_reads_memory_and_gradients(strengt
             reads, memory = op.memory_step(memory, vector, access)
             loss = loss + (reads * torch.randn_like(reads)).sum()
         loss = loss + (memory.content * torch.randn_like(memory.content)).sum()
-        found.append([loss, *memory[:3], *torch.autograd.grad(loss, [content, *vectors])])
+        loss = loss + sum((part * torch.randn_like(part)).sum() for part in memory.links or ())
+        found.append([loss, *memory[:3], *(memory.links or ()), *torch.autograd.grad(loss, [content, *vectors])])
         assert memory.writes == steps
     for ours, paper in zip(found[1], found[0], strict=True):
-        torch.testing.assert_close(ours, paper, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours, paper, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("op", [reference, fast], ids=["reference", "fast"])

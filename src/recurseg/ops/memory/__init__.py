@@ -129,5 +129,4 @@ def memory_step(
     from recurseg.ops.memory import fast, reference
 
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-    op = reference if traced or access.addressing == "dnc" else fast
-    return op.memory_step(memory, interface, access)
+    return (reference if traced else fast).memory_step(memory, interface, access)

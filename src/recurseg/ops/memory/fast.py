@@ -168,5 +168,9 @@ class _Step(torch.autograd.Function):
 def memory_step(memory: Memory, interface: Tensor, access: Access) -> tuple[Tensor, Memory]:
     """Arguments as in `recurseg.ops.memory.memory_step`."""
     with torch.autocast(interface.device.type, enabled=False):
+        if access.addressing == "dnc":
+            from recurseg.ops.memory.linked import linked_step
+
+            return linked_step(memory, interface.float(), access)
         reads, *left = _Step.apply(memory.content, interface.float(), memory, access)
     return reads, Memory(*left, writes=memory.writes + 1)
