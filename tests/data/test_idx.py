@@ -16,10 +16,12 @@ from recurseg.data.dataset import open_dataset
 from recurseg.data.formats import open_volume, stem_of, suffix_of, write_like
 from recurseg.data.formats.idx import read_labels
 from recurseg.data.layouts.mnist import labels_of
-from recurseg.data.manifest import read_manifest, save_manifest
+from recurseg.data.manifest import DatasetManifest, read_manifest, save_manifest, write_manifest
+from recurseg.data.mend import mend_dataset
 from recurseg.data.splits import split_cases
 from recurseg.errors import DataError
 
+SECTIONS = {"one": (0, 9), "other": (10, 23)}
 DIGITS = np.random.default_rng(0).integers(0, 256, (24, 28, 28)).astype(np.uint8)
 
 
@@ -124,6 +126,22 @@ def test_a_manifest_keeps_which_sections_are_a_case(tmp_path):
     (tmp_path / "dataset.yaml").write_text(text)
     with pytest.raises(DataError, match=r"case validation: .* has sections 0-23, not 22-24"):
         open_dataset(tmp_path)
+
+
+def test_mended_labels_keep_which_sections_are_a_case(tmp_path):
+    for name, array in (("image", DIGITS), ("label", (DIGITS > 99) * np.uint8(255))):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / "data" / f"{name}.tif", array, photometric="minisblack")
+    cases = [
+        {"id": n, "images": {"a": "image.tif"}, "label": "label.tif", "sections": s} for n, s in SECTIONS.items()
+    ]
+    manifest = DatasetManifest.model_validate({"name": "d", "modalities": ["a"], "cases": cases})
+    write_manifest(manifest, tmp_path / "data" / "dataset.yaml")
+    mended = mend_dataset(tmp_path / "data", tmp_path / "out")
+    assert mended.left == []
+    for case, (first, last) in zip(open_dataset(tmp_path / "out").cases, SECTIONS.values(), strict=True):
+        assert case.label is not None
+        np.testing.assert_array_equal(case.label.array[...], DIGITS[first : last + 1] > 99)
 
 
 def test_what_comes_from_idx_is_written_as_tiff(tmp_path):

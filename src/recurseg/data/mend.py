@@ -79,7 +79,8 @@ def mend_dataset(
             if progress:
                 progress(number, len(manifest.cases), entry.id)
             try:
-                case = open_case(manifest, entry, dataset.root, max_bytes=manifest.max_case_bytes or max_bytes)
+                files = entry.model_copy(update={"sections": None})  # whole, so that sections stay what they are
+                case = open_case(manifest, files, dataset.root, max_bytes=manifest.max_case_bytes or max_bytes)
                 mended, what = _mend_case(replace(case, label_map=label_map), entry, building)
             except DataError as error:
                 left.append(str(error) if entry.id in str(error) else f"case {entry.id}: {error}")
