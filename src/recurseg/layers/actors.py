@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -81,13 +82,17 @@ class MemoryActors(nn.Module):
         self.slots, self.reading, self.shared = slots, reading, shared
 
     def forward(
-        self, inputs: Float[Tensor, "actors b clocks d"], state: ActorsState | None
+        self,
+        inputs: Float[Tensor, "actors b clocks d"],
+        state: ActorsState | None,
+        read: Callable[..., tuple[Tensor, list[ActorState], Memory]] = read_sequences,
     ) -> tuple[Float[Tensor, "actors b clocks d"], ActorsState]:
         """Reads some clocks, each actor in its own order.
 
         Args:
             inputs: What each actor reads.
             state: What the clocks before left; None at the first.
+            read: The op, or what does the same and looks on; is called once for each memory.
 
         Returns:
             The outputs of each actor, and what the next clocks start from.
@@ -95,10 +100,10 @@ class MemoryActors(nn.Module):
         state = state or self.first_state(inputs.shape[1], inputs.device)
         weights = [actor.weights for actor in self.actors if isinstance(actor, Actor)]
         if self.shared:
-            outputs, actors, memory = read_sequences(inputs, weights, state.actors, state.memories[0], self.reading)
+            outputs, actors, memory = read(inputs, weights, state.actors, state.memories[0], self.reading)
             return outputs, ActorsState(actors, [memory])
         alone = [
-            read_sequences(inputs[a : a + 1], weights[a : a + 1], state.actors[a : a + 1], memory, self.reading)
+            read(inputs[a : a + 1], weights[a : a + 1], state.actors[a : a + 1], memory, self.reading)
             for a, memory in enumerate(state.memories)
         ]
         outputs = torch.cat([outputs for outputs, _, _ in alone])
