@@ -160,13 +160,13 @@ METRICS: dict[str, Metric] = {
         Metric(
             id="mse", unit="", range=(0, INFINITE), better="lower", takes="image",
             definition="mean over pixels of (reconstruction − original)², both from 0 to 1",
-            empty="no empty image", source="Anonymous 2019 (SHAMANN), its loss",
+            empty="no empty image", source="Bercea et al. 2019 (SHAMANN), its loss",
             measure=reconstruction.squared_error, score=float,
         ),
         Metric(
             id="dice@0.5", unit="", range=(0, 1), better="higher", takes="image",
             definition="2·TP / (2·TP + FP + FN) of the pixels that reach 0.5 of the range",
-            empty=EITHER_EMPTY_ZERO, source="Anonymous 2019 (SHAMANN); its threshold is not printed",
+            empty=EITHER_EMPTY_ZERO, source="Bercea et al. 2019 (SHAMANN); its threshold is not printed",
             measure=reconstruction.bright_counts, score=overlap.dice,
         ),
     )
