@@ -3,9 +3,9 @@ from functools import partial
 import pytest
 import torch
 
-from recurseg.ops import memory
 from recurseg.ops.actors import ActorState, ActorWeights, Reading, fast, reference
 from recurseg.ops.memory import Access, empty_memory
+from recurseg.ops.memory import reference as memory_reference
 
 CPU = torch.device("cpu")
 
@@ -48,7 +48,7 @@ def test_fast_equals_the_paper_s_equations_in_outputs_states_and_gradients(actor
         actors=actors, batch=batch, clocks=clocks, merge=merge, feed_hidden=feed_hidden
     )
     inputs = [x, start.content, *(t for own in (*states, *weights) for t in own if t is not None)]
-    slow, found = partial(reference.read_sequences, access_memory=memory.reference.memory_step), []
+    slow, found = partial(reference.read_sequences, access_memory=memory_reference.memory_step), []
     for op in (slow, fast.read_sequences):
         outputs, finals, left = op(x, weights, states, start, reading)
         results = [outputs, left.content, *(t for own in finals for t in own)]

@@ -1,8 +1,7 @@
 """Actors at one memory as they run by default: the same numbers as `reference.py`, the backward pass written out.
 
 The inputs of all clocks are mapped at once, and so are the gradients of all weights: what is left in the scan is
-what waits for the clock before. The images of a batch depend on nothing of one another, so on the CPU each part of the
-batch is scanned on a thread of its own with one intra-op thread: a step is too small to share.
+what waits for the clock before.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from torch.autograd.function import once_differentiable
 
 from recurseg.ops.actors import ActorState, ActorWeights, Reading
 from recurseg.ops.memory import Memory, fast
-from recurseg.ops.parallel import run_parallel
 
 
 class _Weights(NamedTuple):
@@ -46,7 +44,7 @@ class _Tape(NamedTuple):
 
 
 class _Scan(NamedTuple):
-    """What a part of a batch leaves: outputs `(A, B, T, d)`, final states and content, and the tapes in their order."""
+    """What a reading leaves: outputs `(A, B, T, d)`, final states and memory, and the tapes in their order."""
 
     outputs: Tensor
     states: list[ActorState]
@@ -93,7 +91,7 @@ def _merge(heads: Tensor, w: _Weights, reading: Reading) -> Tensor:
 
 
 def _scan_backward(
-    scan: _Scan,
+    tapes: Sequence[_Tape],
     weights: Sequence[_Weights],
     reading: Reading,
     grad_outputs: Tensor,
@@ -108,10 +106,10 @@ def _scan_backward(
     to_cells = [state.cell for state in grad_states]
     content = grad_content.clone()
     to_output, to_interface, to_read = ([[] for _ in weights] for _ in range(3))
-    tapes = iter(reversed(scan.tapes))
+    backward = iter(reversed(tapes))
     for clock in reversed(range(clocks)):
         for actor in reversed(range(actors)):
-            w, tape = weights[actor], next(tapes)
+            w, tape = weights[actor], next(backward)
             i, f, o, candidate = tape.gates.chunk(4, dim=1)
             past = to_past[actor]
             output = grad_outputs[actor, :, clock]
@@ -142,7 +140,7 @@ def _scan_backward(
             to_read[actor].append(read)
     to_weights = []
     for actor, w in enumerate(weights):
-        own = scan.tapes[actor::actors][::-1]
+        own = tapes[actor::actors][::-1]
         gates = to_x[actor].transpose(0, 1).flip(0).flatten(0, 1)
         output, interface, read = (torch.cat(part[actor]) for part in (to_output, to_interface, to_read))
         found = _Weights(
@@ -169,51 +167,22 @@ class _ReadSequences(torch.autograd.Function):
         each = len(_Weights._fields)
         first = 3 * actors
         ctx.weights = [_Weights(*flat[first + each * a : first + each * (a + 1)]) for a in range(actors)]
-        ctx.reading, ctx.parts, keep = reading, _parts(x.shape[1], x.device), any(ctx.needs_input_grad)
-
-        def run(part: slice) -> _Scan:
-            own = [ActorState(*(tensor[part] for tensor in state)) for state in states]
-            here = Memory(content[part], memory.usage[part], memory.written[part], memory.writes)
-            return _scan(x[:, part], ctx.weights, own, here, reading, keep)
-
-        scans = run_parallel(run, ctx.parts, device=x.device)
-        ctx.scans = scans if keep else None
-        finals = [_join([scan.states[a][k] for scan in scans]) for a in range(actors) for k in range(3)]
-        left, usage, written = (_join([scan.memory[k] for scan in scans]) for k in range(3))
-        ctx.mark_non_differentiable(usage, written)
-        return _join([scan.outputs for scan in scans], dim=1), left, usage, written, *finals
+        ctx.reading, keep = reading, any(ctx.needs_input_grad)
+        scan = _scan(x, ctx.weights, states, memory._replace(content=content), reading, keep)
+        ctx.tapes = scan.tapes
+        left = [tensor.clone() for tensor in scan.memory[:3]]  # an output may not be an input
+        ctx.mark_non_differentiable(*left[1:])
+        return scan.outputs, *left, *(tensor.clone() for state in scan.states for tensor in state)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_outputs: Tensor, grad_content: Tensor, _usage, _written, *grad_finals: Tensor):
-        actors = len(ctx.weights)
-
-        def run(number: int):
-            part = ctx.parts[number]
-            own = [ActorState(*(tensor[part] for tensor in grad_finals[3 * a : 3 * a + 3])) for a in range(actors)]
-            scan = ctx.scans[number]
-            return _scan_backward(scan, ctx.weights, ctx.reading, grad_outputs[:, part], own, grad_content[part])
-
-        found = run_parallel(run, range(len(ctx.parts)), device=grad_outputs.device)
-        ctx.scans = None
-        to_x, to_weights, to_states, to_content = zip(*found, strict=True)
-        states = [_join([part[a][k] for part in to_states]) for a in range(actors) for k in range(3)]
-        weights = [
-            None if parts[0] is None else torch.stack(parts).sum(0)
-            for actor in range(actors)
-            for parts in zip(*(part[actor] for part in to_weights), strict=True)
-        ]
-        return None, None, None, _join(to_x, dim=1), _join(to_content), *states, *weights
-
-
-def _parts(batch: int, device: torch.device) -> list[slice]:
-    """Parts of a batch, one a thread."""
-    count = min(torch.get_num_threads(), batch) if device.type == "cpu" else 1
-    return [slice(batch * k // count, batch * (k + 1) // count) for k in range(count)]
-
-
-def _join(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
-    return parts[0].clone() if len(parts) == 1 else torch.cat(list(parts), dim)
+        states = [ActorState(*grad_finals[3 * a : 3 * a + 3]) for a in range(len(ctx.weights))]
+        to_x, to_weights, to_states, to_content = _scan_backward(
+            ctx.tapes, ctx.weights, ctx.reading, grad_outputs, states, grad_content
+        )
+        flat = [tensor for own in (*to_states, *to_weights) for tensor in own]
+        return None, None, None, to_x, to_content, *flat
 
 
 def read_sequences(
