@@ -3,14 +3,71 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recurseg.explain.memory_traffic import Traffic, read_image
+from recurseg.explain.scene import Scene
 from recurseg.layers.actors import MemoryActors
 from recurseg.models.shamann import PatchReader
+
+
+class Said(NamedTuple):
+    """What someone says of the window, with and without the exchange.
+
+    Attributes:
+        who: An actor, or "all".
+        answer: Probability of the explained class, or the completed image, `(*window)`.
+        without: The same with the exchange cut; None where there is none.
+        masks: Where the explained class is predicted, of both; none of completed images.
+    """
+
+    who: str
+    answer: np.ndarray
+    without: np.ndarray | None
+    masks: list[np.ndarray]
+
+    @property
+    def change(self) -> np.ndarray | None:
+        """What the exchange changes, as absolute differences."""
+        return None if self.without is None else np.abs(self.answer - self.without)
+
+
+def listen(
+    scene: Scene, names: Sequence[str], progress: Callable[[float], None] = lambda fraction: None
+) -> tuple[list[Said], Traffic | None]:
+    """What all actors together and each alone say; with a shared memory, once more with the exchange cut.
+
+    Where one actor is heard alone, the outputs of the others are replaced by their means over patches, the same with
+    and without the exchange.
+
+    Args:
+        scene: Of a model that reads patches.
+        names: Of the actors.
+        progress: Called with the fraction done.
+
+    Returns:
+        What all say, then what each actor says; and the traffic of the memory, where there is one.
+    """
+    model = scene.model
+    assert isinstance(model, PatchReader)
+    whole = read_image(model, scene.image)
+    readings = [whole]
+    if whole.traffic is not None and whole.traffic.shared:
+        with exchange_cut(model):
+            readings.append(read_image(model, scene.image))
+    mean = whole.outputs.mean(dim=2, keepdim=True)
+    said = [_said(scene, "all", [one.logits for one in readings])]
+    for actor, name in enumerate(names):
+        progress((1 + actor) / (1 + len(names)))
+        heard = [answers(model, scene.image, alone(one.outputs, actor, mean)) for one in readings]
+        said.append(_said(scene, name, heard))
+    return said, whole.traffic
 
 
 @contextmanager
@@ -72,3 +129,29 @@ def _standing_in(model: PatchReader, actors: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.actors = own
+
+
+def completes(scene: Scene) -> bool:
+    """Whether the model completes images instead of segmenting them."""
+    return getattr(scene.model, "task", None) == "regression"
+
+
+def _said(scene: Scene, who: str, logits: Sequence[Tensor]) -> Said:
+    maps = [_scores(scene, one[0].float()) for one in logits]
+    masks = [] if completes(scene) else [_mask(scene, one[0]) for one in logits]
+    return Said(who, maps[0], maps[1] if len(maps) > 1 else None, masks)
+
+
+def _scores(scene: Scene, logits: Tensor) -> np.ndarray:
+    if completes(scene):
+        found = logits[scene.target]
+    elif len(logits) > 1:
+        found = logits.softmax(0)[scene.target]
+    else:
+        found = logits[0].sigmoid() if scene.target == 1 else 1 - logits[0].sigmoid()
+    return found.cpu().numpy()
+
+
+def _mask(scene: Scene, logits: Tensor) -> np.ndarray:
+    labels = logits.argmax(0) if len(logits) > 1 else (logits[0] > 0).long()
+    return (labels == scene.target).cpu().numpy()

@@ -10,7 +10,10 @@ from typing import Any
 from recurseg.explain.pictures import Part, Table
 from recurseg.explain.scene import Scene
 
-BUILT_IN = {"pyramid_lstm": "recurseg.explain.pyramid_lstm"}
+BUILT_IN = {
+    "pyramid_lstm": "recurseg.explain.pyramid_lstm",
+    **dict.fromkeys(("shamann", "bi_mann", "bi_lstm", "no_memory"), "recurseg.explain.patch_reader"),
+}
 """Name of a model → the module that registers its explainer, imported when it is first asked for."""
 
 
