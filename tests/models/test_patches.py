@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,8 +15,12 @@ def grid(size, patch, stride):
 
 @pytest.mark.parametrize(
     ("size", "patch", "stride", "counts", "before"),
-    [((1024, 1024), 160, 80, (13, 13), (48, 48)), ((28, 28), 8, 4, (7, 7), (2, 2)), ((256, 256), 40, 20, (13, 13), (12, 12))],
-)  # fmt: skip
+    [
+        ((1024, 1024), 160, 80, (13, 13), (48, 48)),
+        ((28, 28), 8, 4, (7, 7), (2, 2)),
+        ((256, 256), 40, 20, (13, 13), (12, 12)),
+    ],
+)
 def test_sequences_have_the_lengths_of_the_paper(size, patch, stride, counts, before):
     found = grid(size, patch, stride)
     assert found.counts == counts
@@ -73,7 +79,7 @@ def test_orders_on_a_small_grid():
 def test_snakes_and_spirals_step_from_neighbour_to_neighbour_within_a_plane(counts):
     for name in ("snake", "spiral"):
         cells = [divmod(number, counts[-1]) for number in scan_order(name, counts[-2:])]
-        assert all(abs(a - c) + abs(b - d) == 1 for (a, b), (c, d) in zip(cells, cells[1:], strict=False))
+        assert all(abs(a - c) + abs(b - d) == 1 for (a, b), (c, d) in pairwise(cells))
 
 
 def test_chunks_hold_every_clock_once_and_every_patch_is_ready_once():

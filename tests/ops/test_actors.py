@@ -32,7 +32,7 @@ def arguments(*, actors=2, batch=2, clocks=4, size=6, slots=7, merge="linear", f
             linear_merge(merged),
             make(size, size + merged),
             make(size),
-        )  # fmt: skip
+        )
         for _ in range(actors)
     ]
     states = [ActorState(make(batch, merged), make(batch, size), make(batch, size)) for _ in range(actors)]

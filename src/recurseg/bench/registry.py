@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from recurseg.errors import ConfigError, did_you_mean
 
-MODULES = ("recurseg.bench.recurrences", "recurseg.bench.bound")
+MODULES = ("recurseg.bench.recurrences", "recurseg.bench.bound", "recurseg.bench.memory")
 """Modules that register benchmarks, in the order in which these are run."""
 
 
@@ -39,12 +39,19 @@ class Benchmark:
         unit: Of its value, such as "ratio" or "steps".
         what: What is measured, at which size, in one line.
         measure: Measures it; under 20 s on two quiet cores.
+        needs: A package that it compares with and that recurseg does not depend on; None where there is none.
     """
 
     id: str
     unit: str
     what: str
     measure: Callable[[], Measurement]
+    needs: str | None = None
+
+    @property
+    def possible(self) -> bool:
+        """Whether what it needs is installed."""
+        return self.needs is None or importlib.util.find_spec(self.needs) is not None
 
 
 @dataclass(frozen=True)
@@ -76,34 +83,37 @@ class Result:
 _benchmarks: dict[str, Benchmark] = {}
 
 
-def benchmark(id: str, *, unit: str, what: str) -> Callable[[Measure], Measure]:
+def benchmark(id: str, *, unit: str, what: str, needs: str | None = None) -> Callable[[Measure], Measure]:
     """Makes a function that measures something a benchmark.
 
     Args:
         id: Unique; lower case with underscores.
         unit: Of the samples that it returns.
         what: What is measured, at which size, in one line.
+        needs: A package beyond recurseg's own that it compares with.
 
     Returns:
         A decorator that returns what it decorates, a function without arguments.
     """
 
     def decorate(measure: Measure) -> Measure:
-        _benchmarks[id] = Benchmark(id, unit, what, measure)
+        _benchmarks[id] = Benchmark(id, unit, what, measure, needs)
         return measure
 
     return decorate
 
 
 def benchmarks(ids: Sequence[str] = ()) -> list[Benchmark]:
-    """Returns the benchmarks of these ids, or all.
+    """Returns the benchmarks of these ids, or all whose packages are installed.
 
     Raises:
-        ConfigError: If an id is unknown.
+        ConfigError: If an id is unknown, or needs a package that is not installed.
     """
     for module in MODULES:
         importlib.import_module(module)
     for id in ids:
         if id not in _benchmarks:
             raise ConfigError(f"unknown benchmark '{id}'{did_you_mean(id, _benchmarks)}")
-    return [_benchmarks[id] for id in dict.fromkeys(ids or _benchmarks)]
+        if not _benchmarks[id].possible:
+            raise ConfigError(f"benchmark '{id}' compares with the package {_benchmarks[id].needs}: install it")
+    return [_benchmarks[id] for id in dict.fromkeys(ids or _benchmarks) if _benchmarks[id].possible]

@@ -330,7 +330,7 @@ def no_memory(
     spatial_dims: int = 2,
     task: Task = "segmentation",
 ) -> PatchReader:
-    """`shamann` whose actors remember nothing: each maps a patch's features by one layer; patches know of no other."""
+    """`shamann` whose actors remember nothing: each maps the features of a patch by one layer, on its own."""
     return PatchReader(
         "no_memory",
         FeedForwardActors,

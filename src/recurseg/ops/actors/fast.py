@@ -125,7 +125,7 @@ def _scan_backward(
                 heads = (read / access.heads).unsqueeze(1).expand(-1, access.heads, -1).contiguous()
             else:
                 heads = read.unflatten(1, (access.heads, access.word))
-            interface, content = fast.backward(tape.memory, heads, content)
+            interface, content = fast.backward(tape.memory, heads, content, out=content)
             cell = torch.addmm(to_cells[actor], interface, w.interface)
             cell.addcmul_(hidden * o, 1 - tape.tanh_cell.square())
             gates = to_x[actor, :, clock]

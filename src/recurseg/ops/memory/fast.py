@@ -79,28 +79,30 @@ def forward(memory: Memory, inverse: Tensor, interface: Tensor, access: Access) 
     usage = torch.lerp(usage, torch.ones_like(usage[:1, :1]), write)
     written = written.scatter(1, write.argmax(dim=1, keepdim=True), writes + 1)
     tape = Tape(
-        before, after, inverse, inverse_after, keys, inverse_keys, strength, alpha, erase, add, slot, write, by_content,
-        write_cosine, read, read_cosine,
+        before, after, inverse, inverse_after, keys, inverse_keys, strength, alpha, erase, add, slot, write,
+        by_content, write_cosine, read, read_cosine,
     )  # fmt: skip
     return torch.bmm(read, after), Memory(after, usage, written, writes + 1), tape
 
 
-def backward(tape: Tape, grad_reads: Tensor, grad_content: Tensor) -> tuple[Tensor, Tensor]:
+def backward(
+    tape: Tape, grad_reads: Tensor, grad_content: Tensor, out: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The gradients of one step.
 
     Args:
         tape: Of the step.
         grad_reads: `(B, R, Q)`.
-        grad_content: Of the memory after the step; is overwritten.
+        grad_content: Of the memory after the step.
+        out: Where the gradient of the memory before the step is put; may be `grad_content`.
 
     Returns:
         Gradients of the interface vector and of the memory before the step.
     """
-    to_content = grad_content
     to_keys, to_strengths = torch.empty_like(tape.keys), None
     if tape.strengths is not None:
         to_strengths = torch.empty_like(tape.strengths)
-    _read_backward(tape, grad_reads, to_content, to_keys, to_strengths)
+    to_content = _read_backward(tape, grad_reads, grad_content, out, to_keys, to_strengths)
 
     weight, erase = tape.write.unsqueeze(2), tape.erase.unsqueeze(1)
     product = to_content * tape.before
@@ -131,8 +133,15 @@ def backward(tape: Tape, grad_reads: Tensor, grad_content: Tensor) -> tuple[Tens
     return torch.cat(parts, dim=1), to_content
 
 
-def _read_backward(tape: Tape, grad_reads: Tensor, to_content: Tensor, to_keys: Tensor, to_strengths: Tensor | None):
-    """Adds to the gradient of the memory that was read, and fills those of read keys and strengths."""
+def _read_backward(
+    tape: Tape,
+    grad_reads: Tensor,
+    grad_content: Tensor,
+    out: Tensor | None,
+    to_keys: Tensor,
+    to_strengths: Tensor | None,
+) -> Tensor:
+    """Gives the gradient of the memory that was read, and fills those of read keys and strengths."""
     to_cosine = torch.bmm(grad_reads, tape.after.mT)
     to_cosine = torch.ops.aten._softmax_backward_data(to_cosine, tape.read, 2, torch.float32)
     weighted = to_cosine * tape.read_cosine
@@ -146,9 +155,10 @@ def _read_backward(tape: Tape, grad_reads: Tensor, to_content: Tensor, to_keys: 
     to_dot = to_cosine.mul_(tape.inverse_after.unsqueeze(1))
     torch.bmm(to_dot, tape.after, out=to_keys[:, :-1])
     back = torch.cat([tape.read, to_dot], dim=1).mT
-    to_content.baddbmm_(back, torch.cat([grad_reads, tape.keys[:, :-1]], dim=1))
+    back_to = torch.cat([grad_reads, tape.keys[:, :-1]], dim=1)
     shrink = shrink.squeeze(1).mul_(tape.inverse_after).mul_(tape.inverse_after)
-    to_content.addcmul_(tape.after, shrink.unsqueeze(2), value=-1)
+    to_content = torch.baddbmm(grad_content, back, back_to, out=out)
+    return to_content.addcmul_(tape.after, shrink.unsqueeze(2), value=-1)
 
 
 class _Step(torch.autograd.Function):
@@ -161,7 +171,7 @@ class _Step(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_reads: Tensor, grad_content: Tensor, *_: Tensor):
-        to_interface, to_content = backward(ctx.tape, grad_reads, grad_content.clone())
+        to_interface, to_content = backward(ctx.tape, grad_reads, grad_content)
         return to_content, to_interface, None, None
 
 

@@ -1,8 +1,8 @@
-"""The step of a differentiable neural computer as it runs by default: `reference.py`'s numbers, the large parts by hand.
+"""The step of a differentiable neural computer as it runs by default: the same numbers as `reference.py`.
 
 Large are the N × N links and the N × Q memory. What is done to them are three functions whose backward passes are
-written out, so that each goes over them a few times and not once for every product in the equations; vectors are left to
-autograd.
+written out, so that each goes over them a few times and not once for every product in the equations; vectors are left
+to autograd.
 """
 
 from __future__ import annotations
