@@ -57,24 +57,21 @@ def memory_part(scene: Scene, shown: Shown) -> Part:
 
     def over_time(title: str, values: np.ndarray, top: float | None = None) -> list[Picture]:
         highest = float(values.max()) if top is None else top
-        return [
-            slots_by_clocks(f"{names[actor]} {title}, slots by clocks", values[:, actor], clocks, top=highest)
-            for actor in actors
-        ]
+        return [slots_by_clocks(f"{names[actor]} {title}", values[:, actor], clocks, top=highest) for actor in actors]
 
     writes = over_time("writes", steps.write)
     reads = over_time("reads", steps.read.mean(axis=2))
     rows = [[image, *(_sources(scene, shown, actor) for actor in actors)], writes, reads]
     if shared:
-        writes.append(slots_by_clocks("usage, slots by clocks", steps.usage[:, -1], clocks, top=1.0))
+        writes.append(slots_by_clocks("usage", steps.usage[:, -1], clocks, top=1.0))
     else:
         rows.append(over_time("used", steps.usage, 1.0))
     text = (
         "At each clock every actor reads a patch, writes to the memory and reads from it, one after the other. First "
         "row: the patches of this clock, and those whose writes each actor now reads. A read is a sum over writes; "
         "the light of a patch is the size of its part, without what was erased, and the brightest patch of a clock "
-        f"has full light. Below: which slots are written, read (mean of {steps.read.shape[2]} heads) and used; the "
-        "lines frame the clock. Clocks and slots are counted from 0."
+        f"has full light. Below: how slots are written, read (mean of {steps.read.shape[2]} heads) and used; slots "
+        "run down, clocks across, both counted from 0, and two lines frame the clock of the slider."
     )
     if len(clocks) < len(patches):
         text += f" Of {len(patches)} clocks the slider has {len(clocks)}, evenly spaced."
