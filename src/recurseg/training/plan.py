@@ -208,7 +208,7 @@ def _patch_reader(model: str, facts: Facts) -> _Design:
         options["spatial_dims"] = 3
     clocks = math.prod(math.ceil(side / (patch // 2)) for side in window[0 if volumes else 1 :])
     why = [
-        f"patches of {patch} at stride {patch // 2} cover a window in {clocks} clocks: the paper has 13 × 13 an image",
+        f"patches of {patch} at stride {patch // 2} cover a window in {clocks} clocks: the paper has 13 × 13",
     ]
     if model in ("shamann", "bi_mann"):
         options |= {"heads": 8, "slots": max(400, math.ceil(2 * clocks / 100) * 100)}
