@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -92,7 +92,7 @@ def lit(
     )
 
 
-def footprint(grid: PatchGrid, patches: Sequence[int]) -> np.ndarray:
+def footprint(grid: PatchGrid, patches: Iterable[int]) -> np.ndarray:
     """The pixels of a moving picture that some patches cover, bool `(h, w)`."""
     seen = _seen(grid.size[-2:], MOVING)
     found = np.zeros([len(places) for places in seen], bool)
