@@ -125,9 +125,9 @@ def _plugins_are_forgotten(monkeypatch):
 def test_the_block_runs(block, folders, monkeypatch):
     if block.skip:
         pytest.skip(block.skip)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     folder = folders(block.page)
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("COLUMNS", "120")
     if block.title:
         Path(block.title).write_text(block.code)
