@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recurseg.explain.memory_traffic import Traffic, evenness, sources
-from recurseg.explain.patch_views import chosen_clocks, footprint, lit, patch_of, slots_by_clocks, still
+from recurseg.explain.patch_views import DECADES, chosen_clocks, footprint, lit, patch_of, slots_by_clocks, still
 from recurseg.explain.pictures import Part, Picture, Table
 from recurseg.explain.scene import Scene
 from recurseg.models.patches import PatchGrid
@@ -55,23 +55,26 @@ def memory_part(scene: Scene, shown: Shown) -> Part:
     now = np.stack([footprint(shown.grid, patches[clock]) for clock in clocks])
     image = still(scene, scene.modalities[0], scene.channels[0], colours="grey", bound=now)
 
-    def over_time(title: str, values: np.ndarray, top: float | None = None) -> list[Picture]:
-        highest = float(values.max()) if top is None else top
-        return [slots_by_clocks(f"{names[actor]} {title}", values[:, actor], clocks, top=highest) for actor in actors]
+    def over_time(title: str, values: np.ndarray) -> list[Picture]:
+        top = float(values.max())
+        return [slots_by_clocks(f"{names[a]} {title}", values[:, a], clocks, top=top) for a in actors]
 
-    writes = over_time("writes", steps.write)
-    reads = over_time("reads", steps.read.mean(axis=2))
+    def used(title: str, actor: int) -> Picture:
+        return slots_by_clocks(f"{title}, linear from 0 to 1", steps.usage[:, actor], clocks, top=1.0, decades=0)
+
+    writes, reads = over_time("writes", steps.write), over_time("reads", steps.read.mean(axis=2))
     rows = [[image, *(_sources(scene, shown, actor) for actor in actors)], writes, reads]
     if shared:
-        writes.append(slots_by_clocks("usage", steps.usage[:, -1], clocks, top=1.0))
+        writes.append(used("usage", -1))
     else:
-        rows.append(over_time("used", steps.usage, 1.0))
+        rows.append([used(f"{names[actor]} usage", actor) for actor in actors])
     text = (
         "At each clock every actor reads a patch, writes to the memory and reads from it, one after the other. First "
         "row: the patches of this clock, and those whose writes each actor now reads. A read is a sum over writes; "
         "the light of a patch is the size of its part, without what was erased, and the brightest patch of a clock "
         f"has full light. Below: how slots are written, read (mean of {steps.read.shape[2]} heads) and used; slots "
-        "run down, clocks across, both counted from 0, and two lines frame the clock of the slider."
+        "run down, clocks across, both counted from 0, and two lines frame the clock of the slider. All but "
+        f"usage over {DECADES} powers of ten."
     )
     if len(clocks) < len(patches):
         text += f" Of {len(patches)} clocks the slider has {len(clocks)}, evenly spaced."
@@ -130,10 +133,10 @@ def memory_table(numbers: dict[str, Any]) -> Table:
         "read by who wrote it, at the clocks of the slider; what comes from others is the exchange."
     )
     if np.mean([one["evenness_of_reads"] for one in numbers["actors"]]) > FLAT:
-        text += " Reads are nearly even: actors get close to the mean of a memory, which tells little of any patch."
+        text += " Reads are nearly even: close to the mean of the memory, whatever an actor asks for."
 
     def percent(share: float) -> str:
-        return f"{100 * share:.0f} %"
+        return f"{100 * share:.1f} %"
 
     return Table(
         title="The memory in numbers",

@@ -18,7 +18,9 @@ MOST_LINES = 128
 """Rows and columns of a picture of slots by clocks; of more, neighbours share one, which shows the largest."""
 WIDE = 1.6
 """Width by height of such a picture."""
-DIM = 0.45
+DECADES = 2
+"""Powers of ten that pictures of a memory tell apart; what is weaker is black."""
+DIM = 0.4
 """Brightness of an image's black under full light, so that light is seen there too."""
 
 
@@ -71,7 +73,8 @@ def lit(
     Args:
         scene: Of the image.
         title: Of the picture.
-        light: `(steps, rows, columns, N)` of patches, 0 to 1; a pixel has that of the patch whose middle is nearest.
+        light: `(steps, rows, columns, N)` of patches, 0 to 1, shown over `DECADES` powers of ten; a pixel has that of
+            the patch whose middle is nearest.
         grid: The patches.
         sources: Names of the N sources of light.
         bound: As `footprint` gives it, one a step.
@@ -80,7 +83,8 @@ def lit(
     rows, columns = _seen(plane.shape, MOVING)
     low, high = np.percentile(plane, [0.5, 99.5])
     shade = np.clip((plane[np.ix_(rows, columns)] - low) / ((high - low) or 1.0), 0, 1)
-    falling = light[:, _nearest(grid, -2, rows)][:, :, _nearest(grid, -1, columns)]
+    bright = 1 + np.log10(np.maximum(light, 10.0**-DECADES)) / DECADES
+    falling = bright[:, _nearest(grid, -2, rows)][:, :, _nearest(grid, -1, columns)]
     return Picture(
         title=title,
         values=(falling * (DIM + (1 - DIM) * shade)[..., None]).astype(np.float32),
@@ -113,7 +117,9 @@ def patch_of(grid: PatchGrid, voxel: Sequence[int]) -> int:
     return int(np.ravel_multi_index(cell, grid.counts))
 
 
-def slots_by_clocks(title: str, values: np.ndarray, clocks: Sequence[int], *, top: float) -> Picture:
+def slots_by_clocks(
+    title: str, values: np.ndarray, clocks: Sequence[int], *, top: float, decades: int = DECADES
+) -> Picture:
     """Numbers of slots over time as a picture, the clock of the slider framed.
 
     Args:
@@ -121,12 +127,15 @@ def slots_by_clocks(title: str, values: np.ndarray, clocks: Sequence[int], *, to
         values: `(T, N)`.
         clocks: The slider's.
         top: Value of the brightest colour.
+        decades: As in `Picture`.
     """
     coarse = _largest(_largest(values.T, axis=0), axis=1)  # (N, T)
     height, width = coarse.shape
     now = np.zeros((len(clocks), height, width), bool)
     now[np.arange(len(clocks)), :, np.array(clocks) // _together(len(values))] = True
-    return Picture(title, coarse[None].astype(np.float32), top=top, bound=now, pixel=(width / height, WIDE))
+    return Picture(
+        title, coarse[None].astype(np.float32), top=top, decades=decades, bound=now, pixel=(width / height, WIDE)
+    )
 
 
 def _section(scene: Scene, volume: np.ndarray) -> np.ndarray:
