@@ -409,3 +409,34 @@ def test_the_command_writes_a_page_with_a_slider_over_clocks(name, tmp_path: Pat
     if memory:
         assert page.count("clock 5: forward → slot") >= 2  # the patch of the voxel is read at clock 5
         assert "no explainer" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("voxel", [[], ["--voxel", "6,6"]], ids=["chosen", "given"])
+def test_the_command_explains_a_completed_image(voxel, tmp_path: Path, capsys):
+    from PIL import Image
+
+    from recurseg.cli.main import main
+    from recurseg.inference import PackageSpec, save_package
+    from recurseg.preprocess import Preprocessing
+
+    spec = PackageSpec(
+        task="regression",
+        model="no_memory",
+        options={"patch": 8, "stride": 4, "widths": [4, 4], "cell": 8, "task": "regression"},
+        in_channels=1,
+        num_classes=1,
+        modalities=["image"],
+        preprocessing=Preprocessing(),
+        window=(20, 16),
+    )
+    model = create_model("no_memory", in_channels=1, num_classes=1, **spec.options)
+    save_package(tmp_path / "package", model, spec)
+    digit = np.random.default_rng(0).integers(0, 255, (20, 16), dtype=np.uint8)
+    Image.fromarray(digit).save(tmp_path / "digit.png")
+    arguments = ["explain", tmp_path / "package", tmp_path / "digit.png", "--out", tmp_path / "why", *voxel, "--json"]
+    assert main([str(argument) for argument in arguments]) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert {"value", "answers"} <= set(numbers)
+    assert not {"class", "probability", "logit"} & set(numbers)
+    assert numbers["gradient"]["largest"] > 0
+    assert ("changes most" in " ".join(numbers["notes"])) == (not voxel)

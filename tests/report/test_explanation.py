@@ -194,3 +194,14 @@ def test_thin_stacks_are_not_drawn_as_threads(tmp_path):
     assert shown_ratio(Picture("", np.ones((1, 40, 40), np.float32), pixel=(2.0, 2.0))) == 1
     written = write_figure(Part("thin", "Thin", "", [[thread]]), tmp_path / "deep" / "thin.png")
     assert Image.open(written).format == "PNG"
+
+
+def test_a_figure_shows_a_moving_line_where_the_slider_starts(tmp_path):
+    line = np.zeros((3, 4, 3), bool)
+    line[np.arange(3), :, np.arange(3)] = True
+    still = Picture("", np.zeros((1, 4, 3), np.float32), bound=line)
+    first, last = (
+        np.asarray(Image.open(write_figure(Part("p", "", "", [[still]], ["a", "b", "c"], start), tmp_path / "p.png")))
+        for start in (0, 2)
+    )
+    assert (first[200:] != last[200:]).any()  # below the heading

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from recurseg.explain.exchange import Said, completes
+from recurseg.explain.exchange import Said
 from recurseg.explain.patch_views import still
 from recurseg.explain.pictures import Part, Picture, Table
 from recurseg.explain.scene import Scene
@@ -20,10 +20,10 @@ LEAST_CHANGE = 0.01
 def answers_part(scene: Scene, said: Sequence[Said]) -> Part:
     """Everyone's answer, with and without the exchange where there is one, and what it changes."""
     colours, what = "heat", f"The probability of {scene.class_names[scene.target]}" if scene.class_names else ""
-    if completes(scene):
+    if scene.completes:
         colours, what = "grey", "The completed image"
     changes = [one.change for one in said if one.change is not None]
-    spread = float(np.ptp(said[0].answer)) if completes(scene) else 1.0
+    spread = float(np.ptp(said[0].answer)) if scene.completes else 1.0
     top = max([LEAST_CHANGE * spread, *(float(change.max()) for change in changes)])
 
     def pictures(one: Said) -> list[Picture]:

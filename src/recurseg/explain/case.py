@@ -76,16 +76,19 @@ def explain_case(
         notes.append(f"'{segmenter.spec.model}' has no explainer of its own: the gradient is what any model shows.")
     if not gradient.magnitude.any():
         notes.append("The gradient is 0 everywhere: the logit does not depend on the image.")
-    name = scene.class_names[scene.target]
+    said: list[tuple[str, str]] = [("value", f"{gradient.logit:.2f}")]
+    answer: dict[str, str | float] = {"value": gradient.logit}
+    if gradient.probability is not None:
+        name = scene.class_names[scene.target]
+        answer = {"class": name, "logit": gradient.logit, "probability": gradient.probability}
+        said = [("class", name), ("probability", f"{gradient.probability:.3f}"), ("logit", f"{gradient.logit:.2f}")]
     place = ", ".join(str(index) for index in scene.stored)
     return Explanation(
         model=segmenter.spec.model,
         case=case.id,
         facts=[
             ("voxel", place),
-            ("class", name),
-            ("probability", f"{gradient.probability:.3f}"),
-            ("logit", f"{gradient.logit:.2f}"),
+            *said,
             ("window", " × ".join(str(size) for size in scene.image.shape[2:])),
         ],
         parts=[*gradient_parts(scene, gradient), *inside.parts],
@@ -94,9 +97,7 @@ def explain_case(
             "model": segmenter.spec.model,
             "case": case.id,
             "voxel": list(scene.stored),
-            "class": name,
-            "logit": gradient.logit,
-            "probability": gradient.probability,
+            **answer,
             "window": {"shape": list(scene.image.shape[2:]), "voxel": list(scene.voxel)},
             **gradient_numbers(scene, gradient),
             **inside.numbers,

@@ -131,19 +131,14 @@ def _standing_in(model: PatchReader, actors: nn.Module) -> Iterator[None]:
         model.actors = own
 
 
-def completes(scene: Scene) -> bool:
-    """Whether the model completes images instead of segmenting them."""
-    return getattr(scene.model, "task", None) == "regression"
-
-
 def _said(scene: Scene, who: str, logits: Sequence[Tensor]) -> Said:
     maps = [_scores(scene, one[0].float()) for one in logits]
-    masks = [] if completes(scene) else [_mask(scene, one[0]) for one in logits]
+    masks = [] if scene.completes else [_mask(scene, one[0]) for one in logits]
     return Said(who, maps[0], maps[1] if len(maps) > 1 else None, masks)
 
 
 def _scores(scene: Scene, logits: Tensor) -> np.ndarray:
-    if completes(scene):
+    if scene.completes:
         found = logits[scene.target]
     elif len(logits) > 1:
         found = logits.softmax(0)[scene.target]

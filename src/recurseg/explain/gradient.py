@@ -19,13 +19,13 @@ class InputGradient:
 
     Attributes:
         magnitude: float32 `(*window)`: |∂ logit / ∂ image|, summed over modalities.
-        logit: Of the explained class.
-        probability: Of the explained class.
+        logit: Of the explained class; the value itself where images are completed.
+        probability: Of the explained class; None where images are completed.
     """
 
     magnitude: np.ndarray
     logit: float
-    probability: float
+    probability: float | None
 
 
 def input_gradient(scene: Scene) -> InputGradient:
@@ -36,7 +36,7 @@ def input_gradient(scene: Scene) -> InputGradient:
         logit = scene.logit(logits)
         (gradient,) = torch.autograd.grad(logit, image)
     magnitude = gradient[0].abs().sum(dim=0).float().cpu().numpy()
-    return InputGradient(magnitude, logit.item(), scene.probability(logits.detach()))
+    return InputGradient(magnitude, logit.item(), None if scene.completes else scene.probability(logits.detach()))
 
 
 def gradient_parts(scene: Scene, found: InputGradient) -> list[Part]:

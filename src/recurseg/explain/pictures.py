@@ -25,7 +25,7 @@ class Picture:
         sources: Names of the N sources of "mixed".
         mark: Row and column of the voxel that is explained.
         mark_step: The step whose picture holds that voxel; None for all.
-        bound: bool, of the shape of `values`, whose edge is drawn: what cannot be left.
+        bound: bool `(T, h, w)` over the same area, whose edge is drawn; may move where the picture stands still.
         pixel: Height and width of a pixel, in any unit.
     """
 

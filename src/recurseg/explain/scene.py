@@ -30,8 +30,8 @@ class Scene:
         model: In evaluation mode, on its device.
         image: `(1, C, *window)` as the model takes it, on its device.
         voxel: Index into the window.
-        target: Class whose logit is explained.
-        class_names: Index = class.
+        target: Class whose logit is explained; 0 where images are completed.
+        class_names: Index = class; empty where images are completed.
         modalities: Names of the channels.
         spacing: Millimetres per voxel of the window's axes.
         planes: For each axis of the window, what each plane is called, numbered as in the file.
@@ -54,10 +54,15 @@ class Scene:
     def dims(self) -> int:
         return len(self.voxel)
 
+    @property
+    def completes(self) -> bool:
+        """Whether the model completes images instead of segmenting them."""
+        return getattr(self.model, "task", "segmentation") == "regression"
+
     def logit(self, logits: Tensor) -> Tensor:
         """The explained number out of `(1, K, *window)`; of a single sigmoid logit, minus it for the background."""
         at = logits[(0, slice(None), *self.voxel)].float()
-        if len(at) > 1:
+        if len(at) > 1 or self.completes:
             return at[self.target]
         return at[0] if self.target == 1 else -at[0]
 
@@ -86,7 +91,7 @@ def make_scene(
         segmenter: The model; its window bounds the window, and so memory.
         case: To look at.
         voxel: Index into the file's array, in its axis order; by default the middle of the largest foreground
-            component of the prediction in the central section.
+            component of the prediction in the central section, or where a completed image differs most.
         class_name: Whose logit is explained; by default the class that the model gives the voxel.
         progress: Called with the fraction done of the prediction that finds a voxel.
 
@@ -111,7 +116,10 @@ def make_scene(
     scene = _window(segmenter, prepared, at)
     with torch.no_grad():
         answer = scene.model(scene.image)[(0, slice(None), *scene.voxel)]
-    target = wanted if wanted is not None else int(answer.argmax() if len(answer) > 1 else answer[0] > 0)
+    if scene.completes:
+        target = 0
+    else:
+        target = wanted if wanted is not None else int(answer.argmax() if len(answer) > 1 else answer[0] > 0)
     window = scene.image.shape[2:]
     if tuple(window) != scene.whole:
         notes.append(
@@ -136,9 +144,6 @@ def choose_voxel(
         wanted: Class to look for; None for any foreground.
         progress: Called with the fraction done.
     """
-    import cc3d
-    from scipy.ndimage import distance_transform_edt
-
     spec, image = segmenter.spec, prepared.image
     slab, section = image, 0
     if image.ndim == 4:
@@ -150,22 +155,33 @@ def choose_voxel(
         slab, section = image[:, first : first + depth], middle - first
     scores = predict_probabilities(segmenter.model, slab, window=spec.window, overlap=spec.overlap, progress=progress)
     if image.ndim == 4:
-        scores = scores[:, section]
+        scores, slab = scores[:, section], slab[:, section]
+    if spec.task == "regression":
+        change = np.abs(scores[0] - slab[0])
+        place, how = np.unravel_index(change.argmax(), change.shape), "The voxel is where the network changes most."
+    else:
+        place, how = _middle(scores, wanted, spec.class_names)
+    at = tuple(int(index) for index in place)
+    return (at if image.ndim == 3 else (image.shape[1] // 2, *at)), how
+
+
+def _middle(scores: np.ndarray, wanted: int | None, class_names: Sequence[str]) -> tuple[Sequence[int], str]:
+    """The middle of the largest piece of `(K, H, W)`, and how it was found."""
+    import cc3d
+    from scipy.ndimage import distance_transform_edt
+
     labels = scores.argmax(axis=0)
     mask = labels > 0 if wanted is None else labels == wanted
-    what = "foreground" if wanted is None else f"'{spec.class_names[wanted]}'"
+    what = "foreground" if wanted is None else f"'{class_names[wanted]}'"
     if mask.any():
         piece = cc3d.largest_k(mask, k=1, connectivity=8, binary_image=True) != 0
         depth = np.asarray(distance_transform_edt(np.pad(piece, 1)))[1:-1, 1:-1]
         points = np.argwhere(depth >= depth.max() / 2)  # not at its edge, where the model is in doubt
-        place = points[np.square(points - np.argwhere(piece).mean(axis=0)).sum(axis=1).argmin()]
-        how = f"The voxel is the middle of the largest {what} piece of the prediction in the central section."
-    else:
-        score = scores[1:].max(axis=0) if wanted is None else scores[wanted]
-        place = np.unravel_index(score.argmax(), score.shape)
-        how = f"The voxel is where {what} scores highest in the central section: the prediction has none there."
-    at = tuple(int(index) for index in place)
-    return (at if image.ndim == 3 else (image.shape[1] // 2, *at)), how
+        place = points[np.square(points - np.argwhere(piece).mean(axis=0)).sum(axis=1).argmin()].tolist()
+        return place, f"The voxel is the middle of the largest {what} piece of the prediction in the central section."
+    score = scores[1:].max(axis=0) if wanted is None else scores[wanted]
+    place = [int(index) for index in np.unravel_index(score.argmax(), score.shape)]
+    return place, f"The voxel is where {what} scores highest in the central section: the prediction has none there."
 
 
 def _window(segmenter: Segmenter, prepared: Prepared, at: tuple[int, ...]) -> Scene:

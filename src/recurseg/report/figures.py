@@ -67,8 +67,9 @@ def _draw(axes, picture: Picture, step: int) -> None:
     frame = min(step, len(picture.values) - 1)
     height, width = picture.values.shape[1:3]
     axes.imshow(colour(picture)[frame], aspect=width / height / shown_ratio(picture), interpolation="nearest")
-    if picture.bound is not None and 0 < picture.bound[frame].mean() < 1:
-        edge = np.kron(picture.bound[frame], np.ones((8, 8)))
+    bound = None if picture.bound is None else picture.bound[min(step, len(picture.bound) - 1)]
+    if bound is not None and 0 < bound.mean() < 1:
+        edge = np.kron(bound, np.ones((8, 8)))
         axes.contour(edge, [0.5], colors="#8ca0af", linewidths=0.7, extent=(-0.5, width - 0.5, -0.5, height - 0.5))
     if picture.mark is not None and picture.mark_step in (None, step):
         axes.plot(picture.mark[1], picture.mark[0], "o", mfc="none", mec="#3fd0ff", ms=9, mew=1.2)
