@@ -11,7 +11,10 @@ import typer
 def reproduce(
     row: Annotated[
         str | None,
-        typer.Argument(help="Table such as pyramid_lstm/table1, or one row of it: pyramid_lstm/table1/unet."),
+        typer.Argument(
+            help="Table such as pyramid_lstm/table1, one row of it: pyramid_lstm/table1/unet, or a figure: "
+            "shamann/figure5."
+        ),
     ] = None,
     data: Annotated[
         Path | None,
@@ -30,7 +33,7 @@ def reproduce(
     stored: Annotated[bool, typer.Option("--stored", help="Show what is finished, run nothing.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Runs what is missing of a paper's table, shows its numbers beside ours; without ROW, all that is stored.
+    """Runs what is missing of a paper's table or figure, shows its numbers beside ours; without ROW, all that is stored.
 
     A finished row is kept with its recipe's hash, commit, data and machine; a changed recipe makes it stale.
     """
@@ -41,9 +44,14 @@ def reproduce(
     from recurseg.experiments import rows as runs
     from recurseg.experiments import show
     from recurseg.experiments.cells import write_cells
+    from recurseg.experiments.figure import draw_figure, find_figure, list_figures
     from recurseg.experiments.plot import write_curves
     from recurseg.experiments.table import find_table, list_tables
 
+    if row in list_figures():
+        path = draw_figure(find_figure(row), data=data, scale=scale, results=results, work=work)
+        print(json.dumps({"figure": str(path)}) if json_ else path)
+        return
     if row is None:
         tables = {id: find_table(id) for id in list_tables()}
         found = {id: runs.stored(table, results) for id, table in tables.items()}

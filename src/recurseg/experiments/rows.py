@@ -31,12 +31,14 @@ class Entry:
         source: The data.
         state: "done", "not run", "stale: the recipe changed", "no full run" (smoke, small), or "stored (small)".
         result: Where it is done.
+        run: Folder of its run, which need not be on this machine; None where there is no such run.
     """
 
     row: Row
     source: Source
     state: str
     result: Result | None
+    run: Path | None = None
 
 
 def reproduce(
@@ -77,12 +79,12 @@ def reproduce(
         recipe = _recipe(training, source, dataset)
         result = ledger.read(table.id, source.name, scale, row.id)
         state = _state(result, recipe)
+        out = work / table.id / source.name / scale / f"{row.id}-{recipe.digest()[:8]}"
         if state != "done" and run:
-            out = work / table.id / source.name / scale / f"{row.id}-{recipe.digest()[:8]}"
             finished = _train(training, recipe, source, folder, out)
             result, state = _result(table, row, source, scale, recipe, finished, dataset, work), "done"
             ledger.write(result)
-        yield Entry(row, source, state, result if state == "done" else None)
+        yield Entry(row, source, state, result if state == "done" else None, out)
 
 
 def _recipe(training: Training, source: Source, dataset: Dataset) -> Recipe:

@@ -56,9 +56,17 @@ class Actor(nn.Module):
 
     @property
     def weights(self) -> ActorWeights:
-        merge = (None, None) if self.merge is None else (self.merge.weight, self.merge.bias)
-        pairs = ((layer.weight, layer.bias) for layer in (self.lstm, self.interface))
-        return ActorWeights(*(t for pair in pairs for t in pair), *merge, self.output.weight, self.output.bias)
+        merge = self.merge
+        return ActorWeights(
+            lstm=self.lstm.weight,
+            lstm_bias=self.lstm.bias,
+            interface=self.interface.weight,
+            interface_bias=self.interface.bias,
+            merge=None if merge is None else merge.weight,
+            merge_bias=None if merge is None else merge.bias,
+            output=self.output.weight,
+            output_bias=self.output.bias,
+        )
 
     def first_state(self, batch: int, device: torch.device) -> ActorState:
         read, hidden = torch.zeros(batch, self.read, device=device), torch.zeros(batch, self.size, device=device)

@@ -88,10 +88,10 @@ class PatchGrid:
         patches: Float[Tensor, "b patches k *patch"],
         numbers: Sequence[int],
     ) -> Float[Tensor, "b k padded"]:
-        """A canvas with some patches added to it, each where it lies."""
+        """Adds some patches to a canvas, each where it lies, and returns it."""
         places = self.voxels(numbers, canvas.device).flatten()
         values = patches.movedim(1, 2).flatten(2).to(canvas.dtype)
-        return canvas.scatter_add(2, places.expand_as(values), values)
+        return canvas.scatter_add_(2, places.expand_as(values), values)
 
     def mean(self, canvas: Float[Tensor, "b k padded"]) -> Float[Tensor, "b k *spatial"]:
         """A canvas that all patches were added to over how many patches cover each voxel, its padding cropped."""
