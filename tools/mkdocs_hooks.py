@@ -26,7 +26,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def result_tables(id: str) -> str:
-    """What the ledger under docs/results holds of a paper's table: numbers, sections, curves."""
+    """What the ledger under docs/results holds of a paper's table: numbers, sections, plots."""
     from recurseg.experiments import find_table, show, stored
 
     table, results = find_table(id), Path(__file__).parents[1] / "docs" / "results"
@@ -34,8 +34,8 @@ def result_tables(id: str) -> str:
     parts = [show.markdown(table, entries)]
     if by_section := show.sections_markdown(table, entries):
         parts += ["Section by section:", by_section]
-    for curves in sorted((results / id).glob("*/*/curves.svg")):
-        parts.append(f"![{id}: curves over minutes](../results/{curves.relative_to(results)})")
+    for plot in sorted((results / id).glob("*/*/*.svg")):
+        parts.append(f"![{id}: {plot.stem}](../results/{plot.relative_to(results)})")
     return "\n\n".join(parts)
 
 
