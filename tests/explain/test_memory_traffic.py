@@ -133,9 +133,7 @@ def test_the_parts_of_a_read_add_up_to_what_the_heads_read(name, addressing, mon
         model(image)
     hook.remove()
     length, actors = traffic.patches.shape
-    order = (length, actors) if traffic.shared else (actors, length)
-    reads = np.stack(heard).reshape(*order, -1)
-    reads = reads if traffic.shared else reads.swapaxes(0, 1)
+    reads = np.stack(heard).reshape(length, actors, -1)
     for clock in (0, 7, length - 1):
         for actor in range(actors):
             parts = read_parts(traffic, clock, actor)

@@ -10,7 +10,7 @@ from recurseg.ops.memory import reference as memory_reference
 CPU = torch.device("cpu")
 
 
-def arguments(*, actors=2, batch=2, clocks=4, size=6, slots=7, merge="linear", feed_hidden=False):
+def arguments(*, actors=2, batch=2, clocks=4, size=6, slots=7, merge="linear", feed_hidden=False, shared=True):
     torch.manual_seed(0)
     access = Access(word=5, heads=3)
     heads = access.heads * access.word
@@ -36,16 +36,20 @@ def arguments(*, actors=2, batch=2, clocks=4, size=6, slots=7, merge="linear", f
         for _ in range(actors)
     ]
     states = [ActorState(make(batch, merged), make(batch, size), make(batch, size)) for _ in range(actors)]
-    content = empty_memory(access, batch, slots, CPU)._replace(content=make(batch, slots, access.word))
+    memories = batch if shared else actors * batch
+    content = empty_memory(access, memories, slots, CPU)._replace(content=make(memories, slots, access.word))
     return make(actors, batch, clocks, size), weights, states, content, Reading(access, merge, feed_hidden)
 
 
+@pytest.mark.parametrize("shared", [True, False], ids=["shared", "own"])
 @pytest.mark.parametrize("feed_hidden", [False, True], ids=["g", "h"])
 @pytest.mark.parametrize("merge", ["linear", "concat", "mean"])
 @pytest.mark.parametrize(("actors", "batch", "clocks"), [(1, 1, 1), (2, 3, 4), (3, 2, 3)])
-def test_fast_equals_the_paper_s_equations_in_outputs_states_and_gradients(actors, batch, clocks, merge, feed_hidden):
+def test_fast_equals_the_paper_s_equations_in_outputs_states_and_gradients(
+    actors, batch, clocks, merge, feed_hidden, shared
+):
     x, weights, states, start, reading = arguments(
-        actors=actors, batch=batch, clocks=clocks, merge=merge, feed_hidden=feed_hidden
+        actors=actors, batch=batch, clocks=clocks, merge=merge, feed_hidden=feed_hidden, shared=shared
     )
     inputs = [x, start.content, *(t for own in (*states, *weights) for t in own if t is not None)]
     slow, found = partial(reference.read_sequences, access_memory=memory_reference.memory_step), []
@@ -53,9 +57,9 @@ def test_fast_equals_the_paper_s_equations_in_outputs_states_and_gradients(actor
         outputs, finals, left = op(x, weights, states, start, reading)
         results = [outputs, left.content, *(t for own in finals for t in own)]
         torch.manual_seed(1)
-        loss = sum((t * torch.randn_like(t)).sum() for t in results)
+        loss = sum((t * torch.randn(t.shape)).sum() for t in results)
         found.append([*results, left.usage, left.written, *torch.autograd.grad(loss, inputs)])
-        assert left.writes == actors * clocks
+        assert left.writes == clocks * (actors if shared else 1)
     for ours, paper in zip(found[1], found[0], strict=True):
         torch.testing.assert_close(ours, paper, rtol=1e-3, atol=2e-5)
 

@@ -1,4 +1,4 @@
-"""Digits as several networks complete them, and what the exchange through a shared memory adds (SHAMANN, figure 5)."""
+"""Digits as several networks complete them, and what the exchange through the memory adds (SHAMANN, figure 5)."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Figure(BaseModel):
     table: str
     """Whose runs are drawn."""
     panels: dict[str, list[str]]
-    """Panel → rows of the table in the order of its columns; the last is the one looked into. `$cell` is filled in."""
+    """Panel → rows of the table in the order of its columns, the last to be looked into; `$cell` is filled in."""
     cell: dict[Scale, str]
     """Scale → size of the cell."""
     examples: PositiveInt

@@ -73,17 +73,13 @@ def read_image(model: PatchReader, image: Tensor) -> Recording:
         image: `(1, C, *spatial)`.
     """
     outputs: list[Tensor] = []
-    calls: list[Steps] = []
     chunks: list[Steps] = []
 
     def look_on(actors: nn.Module, given: tuple) -> tuple:
-        return (*given, _watched(calls))
+        return (*given, _watched(chunks))
 
     def keep(actors: nn.Module, given: tuple, got: tuple[Tensor, object]) -> None:
         outputs.append(got[0])
-        if calls:
-            chunks.append(_joined(calls, axis=1))
-            calls.clear()
 
     actors = model.actors
     hooks = [actors.register_forward_hook(keep)]
@@ -98,7 +94,7 @@ def read_image(model: PatchReader, image: Tensor) -> Recording:
     traffic = None
     if isinstance(actors, MemoryActors):
         patches = np.stack([scan_order(order, grid_of(model, image).counts) for order in model.orders], axis=1)
-        traffic = Traffic(_joined(chunks, axis=0), patches, actors.shared)
+        traffic = Traffic(_joined(chunks), patches, actors.shared)
     return Recording(logits, torch.cat(outputs, dim=2), traffic)
 
 
@@ -169,8 +165,8 @@ def evenness(read: np.ndarray) -> np.ndarray:
     return entr(share).sum(axis=-1).mean(axis=-1) / np.log(read.shape[-1])
 
 
-def _watched(calls: list[Steps]) -> Callable:
-    """Actors at one memory, by the equations; every step of a call is remembered."""
+def _watched(chunks: list[Steps]) -> Callable:
+    """Actors at their memories, by the equations; the steps of every call are remembered."""
 
     def read(inputs, weights, states, memory, reading):
         found: list[tuple[Tensor, ...]] = []
@@ -185,11 +181,11 @@ def _watched(calls: list[Steps]) -> Callable:
 
         result = reference.read_sequences(inputs, weights, states, memory, reading, access_memory)
         stacked = (torch.stack(column).unflatten(0, (-1, len(weights))) for column in zip(*found, strict=True))
-        calls.append(Steps(*(tensor.cpu().numpy() for tensor in stacked)))
+        chunks.append(Steps(*(tensor.cpu().numpy() for tensor in stacked)))
         return result
 
     return read
 
 
-def _joined(pieces: list[Steps], axis: int) -> Steps:
-    return Steps(*(np.concatenate(arrays, axis=axis) for arrays in zip(*pieces, strict=True)))
+def _joined(chunks: list[Steps]) -> Steps:
+    return Steps(*(np.concatenate(arrays) for arrays in zip(*chunks, strict=True)))

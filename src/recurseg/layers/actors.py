@@ -18,21 +18,16 @@ class ActorsState(NamedTuple):
 
     Attributes:
         actors: State of each actor.
-        memories: One that all share, or one for each actor.
+        memory: Of batch B where all share it; of batch A B, actor by actor, where each has its own.
     """
 
     actors: list[ActorState]
-    memories: list[Memory]
+    memory: Memory
 
     def detach(self) -> ActorsState:
         """The same numbers; no gradient goes through them to what was before."""
         actors = [ActorState(*(tensor.detach() for tensor in state)) for state in self.actors]
-        return ActorsState(actors, [_detached(memory) for memory in self.memories])
-
-
-def _detached(memory: Memory) -> Memory:
-    links = memory.links and type(memory.links)(*(tensor.detach() for tensor in memory.links))
-    return memory._replace(content=memory.content.detach(), usage=memory.usage.detach(), links=links)
+        return ActorsState(actors, self.memory.detach())
 
 
 class Actor(nn.Module):
@@ -100,32 +95,21 @@ class MemoryActors(nn.Module):
         Args:
             inputs: What each actor reads.
             state: What the clocks before left; None at the first.
-            read: The op, or what does the same and looks on; is called once for each memory.
+            read: The op, or what does the same and looks on.
 
         Returns:
             The outputs of each actor, and what the next clocks start from.
         """
         state = state or self.first_state(inputs.shape[1], inputs.device)
         weights = [actor.weights for actor in self.actors if isinstance(actor, Actor)]
-        if self.shared:
-            outputs, actors, memory = read(inputs, weights, state.actors, state.memories[0], self.reading)
-            return outputs, ActorsState(actors, [memory])
-        alone = [
-            read(inputs[a : a + 1], weights[a : a + 1], state.actors[a : a + 1], memory, self.reading)
-            for a, memory in enumerate(state.memories)
-        ]
-        outputs = torch.cat([outputs for outputs, _, _ in alone])
-        return outputs, ActorsState([own[0] for _, own, _ in alone], [memory for _, _, memory in alone])
+        outputs, actors, memory = read(inputs, weights, state.actors, state.memory, self.reading)
+        return outputs, ActorsState(actors, memory)
 
     def first_state(self, batch: int, device: torch.device) -> ActorsState:
         """Empty memories and actors that have read nothing."""
-        memories = [
-            empty_memory(self.reading.access, batch, self.slots, device)
-            for _ in range(1 if self.shared else len(self.actors))
-        ]
-        return ActorsState(
-            [actor.first_state(batch, device) for actor in self.actors if isinstance(actor, Actor)], memories
-        )
+        actors = [actor.first_state(batch, device) for actor in self.actors if isinstance(actor, Actor)]
+        memories = batch if self.shared else batch * len(actors)
+        return ActorsState(actors, empty_memory(self.reading.access, memories, self.slots, device))
 
 
 class LSTMState(NamedTuple):

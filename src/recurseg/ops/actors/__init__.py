@@ -76,7 +76,7 @@ def read_sequences(
     memory: Memory,
     reading: Reading,
 ) -> tuple[Float[Tensor, "actors b clocks d"], list[ActorState], Memory]:
-    """Actors read their sequences; at each clock one after the other writes to the memory and reads from it.
+    """Actors read their sequences; at each clock each writes to its memory and then reads from it.
 
     `[h, c] = LSTM(x ⊕ r, g, c)`; the interface vector is a linear map of the cell c; after the memory step
     `g = W_g (h ⊕ r) + b_g`.
@@ -85,7 +85,7 @@ def read_sequences(
         inputs: What each actor reads, in its own order.
         weights: Of each actor.
         states: Of each actor, before the first clock.
-        memory: Shared by all of them.
+        memory: Of batch B: all actors share it and take turns; or of batch A B, actor by actor: each has its own.
         reading: How they read.
 
     Returns:

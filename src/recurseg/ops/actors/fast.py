@@ -1,7 +1,8 @@
-"""Actors at one memory as they run by default: the same numbers as `reference.py`, the backward pass written out.
+"""Actors at their memories as they run by default: the same numbers as `reference.py`, the backward pass written out.
 
 The inputs of all clocks are mapped at once, and so are the gradients of all weights: what is left in the scan is
-what waits for the clock before.
+what waits for the clock before. There all actors go through each map together; only at a memory that they share they
+take turns, while memories of their own are one batch.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -19,9 +19,9 @@ from recurseg.ops.memory import Memory, fast
 
 
 class _Weights(NamedTuple):
-    """The weights of one actor but for what maps its inputs; None where reads are not merged by a linear map."""
+    """The weights of all actors but for what maps their inputs, each `(A, in, out)`; biases `(A, 1, out)`."""
 
-    recurrent: Tensor  # (4d, r + d)
+    recurrent: Tensor
     interface: Tensor
     interface_bias: Tensor
     output: Tensor
@@ -31,158 +31,159 @@ class _Weights(NamedTuple):
 
 
 class _Tape(NamedTuple):
-    """One actor at one clock."""
+    """All actors at one clock."""
 
-    gates: Tensor  # after their non-linearity, (B, 4d)
-    past: Tensor  # reads and output before, (B, r + d)
+    gates: Tensor  # after their non-linearity, (A, B, 4d)
+    past: Tensor  # reads and output before, (A, B, r + d)
     cell_before: Tensor
     cell: Tensor
     tanh_cell: Tensor
-    heads: Tensor  # (B, R Q)
-    mapped: Tensor  # what the output is mapped from, (B, d + r)
-    memory: fast.Tape
+    heads: Tensor  # (A, B, R Q)
+    mapped: Tensor  # what the output is mapped from, (A, B, d + r)
+    memory: list[fast.Tape]  # of the turns that were taken
 
 
-class _Scan(NamedTuple):
-    """What a reading leaves: outputs `(A, B, T, d)`, final states and memory, and the tapes in their order."""
+def _scan(x: Tensor, w: _Weights, past: Tensor, cell: Tensor, memory: Memory, reading: Reading):
+    """Outputs `(A, B, T, d)`, the last `past` and cells, the memory, and the tapes.
 
-    outputs: Tensor
-    states: list[ActorState]
-    memory: Memory
-    tapes: list[_Tape]
-
-
-def _scan(x: Tensor, weights: Sequence[_Weights], states, memory: Memory, reading: Reading, keep: bool) -> _Scan:
-    """`x` is `(A, B, T, 4d)`: the part of the gates that comes of the inputs."""
-    size = x.shape[3] // 4
-    cells = [state.cell for state in states]
-    pasts = [torch.cat([state.read, state.hidden], dim=1) for state in states]
+    Args:
+        x: The part of the gates that comes of the inputs, `(T, A, B, 4d)`.
+        w: Weights.
+        past: Reads and output before, `(A, B, r + d)`.
+        cell: `(A, B, d)`.
+        memory: Of batch B where it is shared, of batch A B where each actor has its own.
+        reading: How actors read.
+    """
+    clocks, actors, batch, size = *x.shape[:3], x.shape[3] // 4
+    turns = actors * batch // len(memory.content)
     inverse = fast.inverse_norms(memory.content)
-    outputs = x.new_empty(*x.shape[:3], size)
-    tapes = []
-    for clock in range(x.shape[2]):
-        for actor, w in enumerate(weights):
-            past, before = pasts[actor], cells[actor]
-            gates = torch.addmm(x[actor, :, clock], past, w.recurrent.mT)
-            gates[:, : 3 * size].sigmoid_()
-            gates[:, 3 * size :].tanh_()
-            i, f, o, candidate = gates.chunk(4, dim=1)
-            cell = torch.addcmul(f * before, i, candidate)
-            tanh_cell = cell.tanh()
-            interface = torch.addmm(w.interface_bias, cell, w.interface.mT)
-            heads, memory, tape = fast.forward(memory, inverse, interface, reading.access)
+    outputs, tapes = x.new_empty(clocks, actors, batch, size), []
+    for clock in range(clocks):
+        before = cell
+        gates = torch.baddbmm(x[clock], past, w.recurrent)
+        gates[..., : 3 * size].sigmoid_()
+        gates[..., 3 * size :].tanh_()
+        i, f, o, candidate = gates.chunk(4, dim=2)
+        cell = torch.addcmul(f * before, i, candidate)
+        tanh_cell = cell.tanh()
+        interfaces = torch.baddbmm(w.interface_bias, cell, w.interface).flatten(0, 1)
+        reads, turn_tapes = [], []
+        for interface in interfaces.chunk(turns):
+            read, memory, tape = fast.forward(memory, inverse, interface, reading.access)
             inverse = tape.inverse_after
-            read = _merge(heads, w, reading)
-            mapped = torch.cat([o * tanh_cell, read], dim=1)
-            output = torch.addmm(w.output_bias, mapped, w.output.mT)
-            outputs[actor, :, clock] = output
-            cells[actor] = cell
-            pasts[actor] = torch.cat([read, mapped[:, :size] if reading.feed_hidden else output], dim=1)
-            if keep:
-                tapes.append(_Tape(gates, past, before, cell, tanh_cell, heads.flatten(1), mapped, tape))
-    final = [ActorState(past[:, :-size], past[:, -size:], cell) for past, cell in zip(pasts, cells, strict=True)]
-    return _Scan(outputs, final, memory, tapes)
+            reads.append(read)
+            turn_tapes.append(tape)
+        heads = torch.cat(reads).flatten(1).unflatten(0, (actors, batch))
+        read = _merge(heads, w, reading)
+        mapped = torch.cat([o * tanh_cell, read], dim=2)
+        output = torch.baddbmm(w.output_bias, mapped, w.output, out=outputs[clock])
+        tapes.append(_Tape(gates, past, before, cell, tanh_cell, heads, mapped, turn_tapes))
+        past = torch.cat([read, mapped[..., :size] if reading.feed_hidden else output], dim=2)
+    return outputs, past, cell, memory, tapes
 
 
 def _merge(heads: Tensor, w: _Weights, reading: Reading) -> Tensor:
     if w.merge is not None and w.merge_bias is not None:
-        return torch.addmm(w.merge_bias, heads.flatten(1), w.merge.mT)
-    return heads.mean(dim=1) if reading.merge == "mean" else heads.flatten(1)
+        return torch.baddbmm(w.merge_bias, heads, w.merge)
+    return heads.unflatten(2, (reading.access.heads, -1)).mean(dim=2) if reading.merge == "mean" else heads
 
 
 def _scan_backward(
     tapes: Sequence[_Tape],
-    weights: Sequence[_Weights],
+    w: _Weights,
     reading: Reading,
     grad_outputs: Tensor,
-    grad_states: list[ActorState],
+    grad_past: Tensor,
+    grad_cell: Tensor,
     grad_content: Tensor,
-) -> tuple[Tensor, list[_Weights], list[ActorState], Tensor]:
-    """Gradients of x, the weights, the first states and the first content."""
-    actors, batch, clocks, size = grad_outputs.shape
-    access = reading.access
-    to_x = grad_outputs.new_empty(actors, batch, clocks, 4 * size)
-    to_past = [torch.cat([state.read, state.hidden], dim=1) for state in grad_states]
-    to_cells = [state.cell for state in grad_states]
-    content = grad_content.clone()
-    to_output, to_interface, to_read = ([[] for _ in weights] for _ in range(3))
-    backward = iter(reversed(tapes))
+) -> tuple[Tensor, _Weights, Tensor, Tensor, Tensor]:
+    """Gradients of x, the weights, `past` and cells before the first clock, and the first content."""
+    clocks, actors, batch, size = grad_outputs.shape
+    heads_word = (reading.access.heads, reading.access.word)
+    to_x = grad_outputs.new_empty(clocks, actors, batch, 4 * size)
+    past, to_cell, content = grad_past, grad_cell, grad_content.clone()
+    outputs, interfaces, reads = [], [], []
     for clock in reversed(range(clocks)):
-        for actor in reversed(range(actors)):
-            w, tape = weights[actor], next(backward)
-            i, f, o, candidate = tape.gates.chunk(4, dim=1)
-            past = to_past[actor]
-            output = grad_outputs[actor, :, clock]
-            if not reading.feed_hidden:
-                output = output + past[:, -size:]
-            mapped = output @ w.output
-            hidden, read = mapped[:, :size], mapped[:, size:] + past[:, :-size]
-            if reading.feed_hidden:
-                hidden = hidden + past[:, -size:]
-            if w.merge is not None:
-                heads = (read @ w.merge).unflatten(1, (access.heads, access.word))
-            elif reading.merge == "mean":
-                heads = (read / access.heads).unsqueeze(1).expand(-1, access.heads, -1).contiguous()
-            else:
-                heads = read.unflatten(1, (access.heads, access.word))
-            interface, content = fast.backward(tape.memory, heads, content, out=content)
-            cell = torch.addmm(to_cells[actor], interface, w.interface)
-            cell.addcmul_(hidden * o, 1 - tape.tanh_cell.square())
-            gates = to_x[actor, :, clock]
-            torch.mul(cell * candidate, i * (1 - i), out=gates[:, :size])
-            torch.mul(cell * tape.cell_before, f * (1 - f), out=gates[:, size : 2 * size])
-            torch.mul(hidden * tape.tanh_cell, o * (1 - o), out=gates[:, 2 * size : 3 * size])
-            torch.mul(cell * i, 1 - candidate.square(), out=gates[:, 3 * size :])
-            to_cells[actor] = cell * f
-            to_past[actor] = gates @ w.recurrent
-            to_output[actor].append(output)
-            to_interface[actor].append(interface)
-            to_read[actor].append(read)
-    to_weights = []
-    for actor, w in enumerate(weights):
-        own = tapes[actor::actors][::-1]
-        gates = to_x[actor].transpose(0, 1).flip(0).flatten(0, 1)
-        output, interface, read = (torch.cat(part[actor]) for part in (to_output, to_interface, to_read))
-        found = _Weights(
-            recurrent=gates.mT @ torch.cat([tape.past for tape in own]),
-            interface=interface.mT @ torch.cat([tape.cell for tape in own]),
-            interface_bias=interface.sum(0),
-            output=output.mT @ torch.cat([tape.mapped for tape in own]),
-            output_bias=output.sum(0),
-        )
+        tape = tapes[clock]
+        i, f, o, candidate = tape.gates.chunk(4, dim=2)
+        output = grad_outputs[clock]
+        if not reading.feed_hidden:
+            output = output + past[..., -size:]
+        mapped = torch.bmm(output, w.output.mT)
+        hidden, read = mapped[..., :size], mapped[..., size:] + past[..., :-size]
+        if reading.feed_hidden:
+            hidden = hidden + past[..., -size:]
         if w.merge is not None:
-            merge = read.mT @ torch.cat([tape.heads for tape in own])
-            found = found._replace(merge=merge, merge_bias=read.sum(0))
-        to_weights.append(found)
-    first = [ActorState(p[:, :-size], p[:, -size:], c) for p, c in zip(to_past, to_cells, strict=True)]
-    return to_x, to_weights, first, content
+            heads = torch.bmm(read, w.merge.mT)
+        elif reading.merge == "mean":
+            heads = (read / heads_word[0]).repeat(1, 1, heads_word[0])
+        else:
+            heads = read
+        turns = []
+        for own, turn in zip(
+            reversed(heads.flatten(0, 1).chunk(len(tape.memory))), reversed(tape.memory), strict=True
+        ):
+            found, content = fast.backward(turn, own.unflatten(1, heads_word), content, out=content)
+            turns.insert(0, found)
+        interface = torch.cat(turns).unflatten(0, (actors, batch))
+        cell = torch.baddbmm(to_cell, interface, w.interface.mT)
+        cell.addcmul_(hidden * o, 1 - tape.tanh_cell.square())
+        gates = to_x[clock]
+        torch.mul(cell * candidate, i * (1 - i), out=gates[..., :size])
+        torch.mul(cell * tape.cell_before, f * (1 - f), out=gates[..., size : 2 * size])
+        torch.mul(hidden * tape.tanh_cell, o * (1 - o), out=gates[..., 2 * size : 3 * size])
+        torch.mul(cell * i, 1 - candidate.square(), out=gates[..., 3 * size :])
+        to_cell = cell * f
+        past = torch.bmm(gates, w.recurrent.mT)
+        outputs.append(output)
+        interfaces.append(interface)
+        reads.append(read)
+
+    def product(of: Sequence[Tensor], grads: Sequence[Tensor]) -> Tensor:
+        """Gradient of a map: the sum over clocks of (what it took)ᵀ (gradient of what it gave)."""
+        return torch.bmm(torch.cat(list(of), dim=1).mT, torch.cat(list(grads), dim=1))
+
+    def total(grads: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(grads), dim=1).sum(1, keepdim=True)
+
+    back = tapes[::-1]
+    to_weights = _Weights(
+        recurrent=product([tape.past for tape in tapes], to_x.unbind()),
+        interface=product([tape.cell for tape in back], interfaces),
+        interface_bias=total(interfaces),
+        output=product([tape.mapped for tape in back], outputs),
+        output_bias=total(outputs),
+    )
+    if w.merge is not None:
+        merge = product([tape.heads for tape in back], reads)
+        to_weights = to_weights._replace(merge=merge, merge_bias=total(reads))
+    return to_x, to_weights, past, to_cell, content
 
 
 class _ReadSequences(torch.autograd.Function):
-    """Inputs that have gradients: x, the content, then the states and the weights of each actor, flat."""
+    """Inputs that have gradients: x, past, cell, the content, then the weights."""
 
     @staticmethod
-    def forward(ctx: Any, memory: Memory, reading: Reading, actors: int, x: Tensor, content: Tensor, *flat: Any):
-        states = [ActorState(*flat[3 * a : 3 * a + 3]) for a in range(actors)]
-        each = len(_Weights._fields)
-        first = 3 * actors
-        ctx.weights = [_Weights(*flat[first + each * a : first + each * (a + 1)]) for a in range(actors)]
-        ctx.reading, keep = reading, any(ctx.needs_input_grad)
-        scan = _scan(x, ctx.weights, states, memory._replace(content=content), reading, keep)
-        ctx.tapes = scan.tapes
-        left = [tensor.clone() for tensor in scan.memory[:3]]  # an output may not be an input
-        ctx.mark_non_differentiable(*left[1:])
-        return scan.outputs, *left, *(tensor.clone() for state in scan.states for tensor in state)
+    def forward(
+        ctx: Any, memory: Memory, reading: Reading, x: Tensor, past: Tensor, cell: Tensor, content: Tensor, *w
+    ):
+        ctx.reading, ctx.weights = reading, _Weights(*w)
+        start = memory._replace(content=content)
+        outputs, past, cell, left, tapes = _scan(x, ctx.weights, past, cell, start, reading)
+        ctx.tapes = tapes if any(ctx.needs_input_grad) else None
+        finals = [tensor.clone() for tensor in (past, cell, *left[:3])]  # an output may not be an input
+        ctx.mark_non_differentiable(*finals[3:])
+        return outputs, *finals
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_outputs: Tensor, grad_content: Tensor, _usage, _written, *grad_finals: Tensor):
-        states = [ActorState(*grad_finals[3 * a : 3 * a + 3]) for a in range(len(ctx.weights))]
-        to_x, to_weights, to_states, to_content = _scan_backward(
-            ctx.tapes, ctx.weights, ctx.reading, grad_outputs, states, grad_content
+    def backward(
+        ctx: Any, grad_outputs: Tensor, grad_past: Tensor, grad_cell: Tensor, grad_content: Tensor, *_: Tensor
+    ):
+        to_x, to_weights, *rest = _scan_backward(
+            ctx.tapes, ctx.weights, ctx.reading, grad_outputs, grad_past, grad_cell, grad_content
         )
-        flat = [tensor for own in (*to_states, *to_weights) for tensor in own]
-        return None, None, None, to_x, to_content, *flat
+        return None, None, to_x, *rest, *to_weights
 
 
 def read_sequences(
@@ -193,15 +194,27 @@ def read_sequences(
     reading: Reading,
 ) -> tuple[Tensor, list[ActorState], Memory]:
     """Arguments as in `recurseg.ops.actors.read_sequences`."""
-    size, actors = inputs.shape[3], len(weights)
+    actors, _, clocks, size = inputs.shape
     with torch.autocast(inputs.device.type, enabled=False):
-        each = zip(inputs.float(), weights, strict=True)
-        x = torch.stack([F.linear(own, w.lstm[:, :size], w.lstm_bias) for own, w in each])
-        recurrent = [
-            _Weights(w.lstm[:, size:].contiguous(), *w[2:4], w.output, w.output_bias, w.merge, w.merge_bias)
-            for w in weights
-        ]
-        flat = [tensor for own in (*states, *recurrent) for tensor in own]
-        outputs, *left = _ReadSequences.apply(memory, reading, actors, x, memory.content, *flat)
-    after = Memory(*left[:3], writes=memory.writes + actors * inputs.shape[2])
-    return outputs, [ActorState(*left[3 * a + 3 : 3 * a + 6]) for a in range(actors)], after
+        lstm, lstm_bias, interface, interface_bias, merge, merge_bias, output, output_bias = (
+            None if own[0] is None else torch.stack(own) for own in zip(*weights, strict=True)
+        )
+        sequences = inputs.float().transpose(1, 2).flatten(1, 2)  # (A, T B, d)
+        x = torch.baddbmm(lstm_bias.unsqueeze(1), sequences, lstm[..., :size].mT)
+        x = x.unflatten(1, (clocks, -1)).transpose(0, 1)
+        past = torch.stack([torch.cat([state.read, state.hidden], dim=1) for state in states])
+        cell = torch.stack([state.cell for state in states])
+        w = _Weights(
+            lstm[..., size:].mT.contiguous(),
+            interface.mT.contiguous(),
+            interface_bias.unsqueeze(1),
+            output.mT.contiguous(),
+            output_bias.unsqueeze(1),
+            None if merge is None else merge.mT.contiguous(),
+            None if merge_bias is None else merge_bias.unsqueeze(1),
+        )
+        outputs, past, cell, *left = _ReadSequences.apply(memory, reading, x, past, cell, memory.content, *w)
+    turns = actors * inputs.shape[1] // len(memory.content)
+    after = Memory(*left, writes=memory.writes + turns * clocks)
+    finals = [ActorState(p[:, :-size], p[:, -size:], c) for p, c in zip(past, cell, strict=True)]
+    return outputs.permute(1, 2, 0, 3), finals, after

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recurseg.ops.actors import ActorState, ActorWeights, Reading
-from recurseg.ops.memory import Memory, memory_step
+from recurseg.ops.memory import Memory, join_memories, memory_step, split_memory
 
 
 def read_sequences(
@@ -23,13 +23,15 @@ def read_sequences(
     """Arguments as in `recurseg.ops.actors.read_sequences`; `access_memory` takes those of `memory_step`."""
     with torch.autocast(inputs.device.type, enabled=False):
         carried, outputs = list(states), [[] for _ in states]
+        memories = split_memory(memory, inputs.shape[1])
         for clock in inputs.float().unbind(2):
             for actor, x in enumerate(clock):
-                output, carried[actor], memory = _step(
-                    x, weights[actor], carried[actor], memory, reading, access_memory
+                own = actor % len(memories)
+                output, carried[actor], memories[own] = _step(
+                    x, weights[actor], carried[actor], memories[own], reading, access_memory
                 )
                 outputs[actor].append(output)
-        return torch.stack([torch.stack(own, dim=1) for own in outputs]), carried, memory
+        return torch.stack([torch.stack(own, dim=1) for own in outputs]), carried, join_memories(memories)
 
 
 def _step(x: Tensor, w: ActorWeights, state: ActorState, memory: Memory, reading: Reading, access_memory):

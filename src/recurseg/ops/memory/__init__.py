@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -29,6 +30,11 @@ class Memory(NamedTuple):
     written: Tensor
     writes: int = 0
     links: Links | None = None
+
+    def detach(self) -> Memory:
+        """The same numbers; no gradient goes through them to earlier steps."""
+        links = self.links and Links(*(tensor.detach() for tensor in self.links))
+        return self._replace(content=self.content.detach(), usage=self.usage.detach(), links=links)
 
     @property
     def turnover(self) -> Float[Tensor, " b"]:
@@ -102,6 +108,23 @@ def empty_memory(access: Access, batch: int, slots: int, device: torch.device) -
             torch.zeros(batch, access.heads, slots, device=device),
         )
     return Memory(content, usage, torch.zeros_like(usage), links=links)
+
+
+def split_memory(memory: Memory, batch: int) -> list[Memory]:
+    """The memories of as many batches of this size as lie one after the other in one."""
+    tensors = [memory.content, memory.usage, memory.written, *(memory.links or ())]
+    return [
+        Memory(*own[:3], writes=memory.writes, links=Links(*own[3:]) if memory.links else None)
+        for own in zip(*(tensor.split(batch) for tensor in tensors), strict=True)
+    ]
+
+
+def join_memories(memories: Sequence[Memory]) -> Memory:
+    """The inverse of `split_memory`."""
+    links = [memory.links for memory in memories if memory.links]
+    content, usage, written = (torch.cat(own) for own in zip(*(memory[:3] for memory in memories), strict=True))
+    joined = Links(*(torch.cat(own) for own in zip(*links, strict=True))) if links else None
+    return Memory(content, usage, written, memories[0].writes, joined)
 
 
 def memory_step(
