@@ -33,7 +33,7 @@ def reproduce(
     stored: Annotated[bool, typer.Option("--stored", help="Show what is finished, run nothing.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Runs what is missing of a paper's table or figure and shows our numbers beside its; without ROW, all that is stored.
+    """Runs what is missing of a paper's table or figure, shows its numbers beside ours; without ROW, all stored.
 
     A finished row is kept with its recipe's hash, commit, data and machine; a changed recipe makes it stale.
     """
