@@ -42,9 +42,7 @@ def choose_examples(legible: list[np.ndarray], count: int) -> list[int]:
     return [*told_apart, *(int(number) for number in failed[:1])]
 
 
-def draw_digits(
-    panels: Mapping[str, Sequence[Entry]], dataset: Dataset, test: str, count: int, path: Path
-) -> None:
+def draw_digits(panels: Mapping[str, Sequence[Entry]], dataset: Dataset, test: str, count: int, path: Path) -> None:
     """Draws for each panel some test digits, a row each: altered, original, completed by each network.
 
     A digit that the classifier misreads has a red frame. Behind them stands, for the last network, what each actor
@@ -66,11 +64,8 @@ def draw_digits(
     columns = max(len(row) for own in rows.values() for row in own)
     height = sum(map(len, rows.values()))
     figure = plt.figure(figsize=(0.9 * columns, 0.95 * height + 0.8 * len(rows)), layout="constrained")
-    for part, (name, own) in zip(
-        np.atleast_1d(figure.subfigures(len(rows), 1, height_ratios=[len(own) + 0.5 for own in rows.values()])),
-        rows.items(),
-        strict=True,
-    ):
+    parts = figure.subfigures(len(rows), 1, height_ratios=[len(own) + 0.5 for own in rows.values()], squeeze=False)
+    for part, (name, own) in zip(parts[:, 0], rows.items(), strict=True):
         part.suptitle(name, fontsize="medium")
         axes = part.subplots(len(own), columns, squeeze=False)
         for line, row in zip(axes, own, strict=True):

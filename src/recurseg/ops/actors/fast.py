@@ -186,6 +186,12 @@ class _ReadSequences(torch.autograd.Function):
         return None, None, to_x, *rest, *to_weights
 
 
+def _map(layers: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """The same map of each actor as a batched product takes it: weights `(A, in, out)`, biases `(A, 1, out)`."""
+    weights, biases = zip(*layers, strict=True)
+    return torch.stack([weight.mT for weight in weights]), torch.stack(biases).unsqueeze(1)
+
+
 def read_sequences(
     inputs: Tensor,
     weights: Sequence[ActorWeights],
@@ -196,22 +202,19 @@ def read_sequences(
     """Arguments as in `recurseg.ops.actors.read_sequences`."""
     actors, _, clocks, size = inputs.shape
     with torch.autocast(inputs.device.type, enabled=False):
-        lstm, lstm_bias, interface, interface_bias, merge, merge_bias, output, output_bias = (
-            None if own[0] is None else torch.stack(own) for own in zip(*weights, strict=True)
-        )
+        lstm = torch.stack([own.lstm for own in weights])
+        lstm_bias = torch.stack([own.lstm_bias for own in weights])
         sequences = inputs.float().transpose(1, 2).flatten(1, 2)  # (A, T B, d)
         x = torch.baddbmm(lstm_bias.unsqueeze(1), sequences, lstm[..., :size].mT)
         x = x.unflatten(1, (clocks, -1)).transpose(0, 1)
         past = torch.stack([torch.cat([state.read, state.hidden], dim=1) for state in states])
         cell = torch.stack([state.cell for state in states])
+        merges = [(w.merge, w.merge_bias) for w in weights if w.merge is not None and w.merge_bias is not None]
         w = _Weights(
             lstm[..., size:].mT.contiguous(),
-            interface.mT.contiguous(),
-            interface_bias.unsqueeze(1),
-            output.mT.contiguous(),
-            output_bias.unsqueeze(1),
-            None if merge is None else merge.mT.contiguous(),
-            None if merge_bias is None else merge_bias.unsqueeze(1),
+            *_map([(own.interface, own.interface_bias) for own in weights]),
+            *_map([(own.output, own.output_bias) for own in weights]),
+            *(_map(merges) if merges else ()),
         )
         outputs, past, cell, *left = _ReadSequences.apply(memory, reading, x, past, cell, memory.content, *w)
     turns = actors * inputs.shape[1] // len(memory.content)
