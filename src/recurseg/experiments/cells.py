@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from recurseg.data.files import write_text
 from recurseg.experiments.completion import ACCURACY
 from recurseg.experiments.rows import Entry
+from recurseg.experiments.svg import write_svg
 from recurseg.experiments.table import Measure, Scale, Table
 
 _SHOWN = (ACCURACY, "dice@0.5")
@@ -29,7 +28,6 @@ def write_cells(table: Table, entries: Sequence[Entry], results: Path, scale: Sc
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
-    plt.rcParams["svg.hashsalt"] = "recurseg"
     deletions = dict.fromkeys(_deletion(entry) for entry in done)
     measures = [measure for measure in table.measures if measure.metric in _SHOWN]
     size = (3.6 * len(deletions), 2.6 * len(measures))
@@ -46,12 +44,8 @@ def write_cells(table: Table, entries: Sequence[Entry], results: Path, scale: Sc
     for axes in panels[-1]:
         axes.set_xlabel("size of the cell")
     panels[0][0].legend(frameon=False, fontsize="small")
-    drawing = io.StringIO()
-    figure.savefig(drawing, format="svg", metadata={"Date": None})
     plt.close(figure)
-    path = results / table.id / done[0].source.name / scale / "cells.svg"
-    write_text(path, drawing.getvalue())
-    return path
+    return write_svg(figure, results / table.id / done[0].source.name / scale / "cells.svg")
 
 
 def _draw(axes, measure: Measure, entries: Sequence[Entry]) -> None:

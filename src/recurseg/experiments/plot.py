@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from recurseg.data.files import write_text
 from recurseg.experiments.rows import Entry
+from recurseg.experiments.svg import write_svg
 from recurseg.experiments.table import Scale, Table
 
 
@@ -26,7 +25,6 @@ def write_curves(table: Table, entries: Sequence[Entry], results: Path, scale: S
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
-    plt.rcParams["svg.hashsalt"] = "recurseg"
     figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
     for name, result in done:
         x, y = zip(*((point["minutes"], point["value"]) for point in result.curve), strict=True)
@@ -35,9 +33,5 @@ def write_curves(table: Table, entries: Sequence[Entry], results: Path, scale: S
     axes.set(xlabel="minutes of training", ylabel=f"{metric}, held out")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    drawing = io.StringIO()
-    figure.savefig(drawing, format="svg", metadata={"Date": None})
     plt.close(figure)
-    path = results / table.id / entries[0].source.name / scale / "curves.svg"
-    write_text(path, drawing.getvalue())
-    return path
+    return write_svg(figure, results / table.id / entries[0].source.name / scale / "curves.svg")
