@@ -187,7 +187,7 @@ class Evaluation:
         for tag, cases in [("all", self.cases), *groups.items()]:
             for place, s in enumerate(self.summary(cases)):
                 lead = [f"{tag} ({len(cases)})" if place == 0 else ""] if groups else []
-                failed = [str(s.failures or '')] if self.limit else []
+                failed = [str(s.failures or "")] if self.limit else []
                 table.add_row(*lead, s.metric, s.class_name, number(s.mean), _sd(s), _spread(s), *failed, s.unit)
         return table
 

@@ -128,15 +128,14 @@ class PatchReader(nn.Module):
         orders = [scan_order(name, grid.counts) for name in self.orders]
         padded = grid.pad(image)
         canvas = image.new_zeros(len(image), self.num_classes, prod(grid.padded), dtype=torch.float64)
-        outputs: list[list[Tensor | None]] = [[None] * grid.length for _ in orders]
+        outputs: list[dict[int, Tensor]] = [{} for _ in orders]
         for number, chunk in enumerate(split_clocks(orders, self._clocks(grid.length))):
             if number and self.training and state is not None:
                 state = state.detach()
             features, skips = self.encode(grid.cut(padded, chunk.patches), keep=_places(chunk.ready, chunk.patches))
             read, state = self.actors(_in_order(features, chunk), state)
             for own, order, found in zip(outputs, chunk.read, read, strict=True):
-                for patch, output in zip(order, found.unbind(1), strict=True):
-                    own[patch] = output
+                own.update(zip(order, found.unbind(1), strict=True))
             if chunk.ready:
                 decoded = self.decode([[own[patch] for patch in chunk.ready] for own in outputs], skips)
                 canvas = grid.paste(canvas, decoded, chunk.ready)
