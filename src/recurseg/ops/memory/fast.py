@@ -99,10 +99,7 @@ def backward(
     Returns:
         Gradients of the interface vector and of the memory before the step.
     """
-    to_keys, to_strengths = torch.empty_like(tape.keys), None
-    if tape.strengths is not None:
-        to_strengths = torch.empty_like(tape.strengths)
-    to_content = _read_backward(tape, grad_reads, grad_content, out, to_keys, to_strengths)
+    to_content, to_read_keys, to_read_strengths = _read_backward(tape, grad_reads, grad_content, out)
 
     weight, erase = tape.write.unsqueeze(2), tape.erase.unsqueeze(1)
     product = to_content * tape.before
@@ -114,11 +111,12 @@ def backward(
     to_gate = (to_write * tape.by_content).sum(1, keepdim=True).sub_(to_write.gather(1, tape.slot))
     to_gate.mul_(tape.alpha * (1 - tape.alpha))
     to_cosine = torch.ops.aten._softmax_backward_data(to_write.mul_(tape.alpha), tape.by_content, 1, torch.float32)
-    if tape.strengths is not None and to_strengths is not None:
-        torch.sum(to_cosine * tape.write_cosine, 1, keepdim=True, out=to_strengths[:, -1])
+    to_write_strength = None
+    if tape.strengths is not None:
+        to_write_strength = (to_cosine * tape.write_cosine).sum(1, keepdim=True)
         to_cosine.mul_(tape.strengths[:, -1])
     to_dot = to_cosine.mul_(tape.inverse_before).unsqueeze(1)
-    torch.bmm(to_dot, tape.before, out=to_keys[:, -1:])
+    to_keys = torch.cat([to_read_keys, torch.bmm(to_dot, tape.before)], dim=1)
     to_content.baddbmm_(to_dot.mT, tape.keys[:, -1:])
     shrink = (to_dot.squeeze(1) * tape.write_cosine).mul_(tape.inverse_before)
     to_content.addcmul_(tape.before, shrink.unsqueeze(2), value=-1)
@@ -126,39 +124,33 @@ def backward(
     along = (to_keys * tape.keys).sum(2, keepdim=True)  # what a change of a key's length would do does nothing
     to_keys.addcmul_(tape.keys, along, value=-1).mul_(tape.inverse_keys)
     parts = [to_keys.flatten(1), to_erase, to_add, to_gate]
-    if to_strengths is not None and tape.strengths is not None:
-        parts.append(
-            to_strengths.mul_(1 - torch.exp(1 - tape.strengths)).squeeze(2)
-        )  # softplus' = 1 - exp(-softplus)
+    if tape.strengths is not None and to_read_strengths is not None and to_write_strength is not None:
+        to_strengths = torch.cat([to_read_strengths.squeeze(2), to_write_strength], dim=1)
+        parts.append(to_strengths.mul_(1 - torch.exp(1 - tape.strengths).squeeze(2)))  # softplus' = 1 - exp(-softplus)
     return torch.cat(parts, dim=1), to_content
 
 
 def _read_backward(
-    tape: Tape,
-    grad_reads: Tensor,
-    grad_content: Tensor,
-    out: Tensor | None,
-    to_keys: Tensor,
-    to_strengths: Tensor | None,
-) -> Tensor:
-    """Gives the gradient of the memory that was read, and fills those of read keys and strengths."""
+    tape: Tape, grad_reads: Tensor, grad_content: Tensor, out: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Gradients of the memory that was read, of the read keys and of their strengths."""
     to_cosine = torch.bmm(grad_reads, tape.after.mT)
     to_cosine = torch.ops.aten._softmax_backward_data(to_cosine, tape.read, 2, torch.float32)
-    weighted = to_cosine * tape.read_cosine
-    if tape.strengths is None or to_strengths is None:
+    weighted, to_strengths = to_cosine * tape.read_cosine, None
+    if tape.strengths is None:
         shrink = weighted.sum(1, keepdim=True)
     else:
         strengths = tape.strengths[:, :-1]
-        torch.sum(weighted, 2, keepdim=True, out=to_strengths[:, :-1])
+        to_strengths = weighted.sum(2, keepdim=True)
         shrink = torch.bmm(strengths.mT, weighted)
         to_cosine.mul_(strengths)
     to_dot = to_cosine.mul_(tape.inverse_after.unsqueeze(1))
-    torch.bmm(to_dot, tape.after, out=to_keys[:, :-1])
+    to_keys = torch.bmm(to_dot, tape.after)  # into a part of a tensor, products go sample by sample: slow
     back = torch.cat([tape.read, to_dot], dim=1).mT
     back_to = torch.cat([grad_reads, tape.keys[:, :-1]], dim=1)
     shrink = shrink.squeeze(1).mul_(tape.inverse_after).mul_(tape.inverse_after)
     to_content = torch.baddbmm(grad_content, back, back_to, out=out)
-    return to_content.addcmul_(tape.after, shrink.unsqueeze(2), value=-1)
+    return to_content.addcmul_(tape.after, shrink.unsqueeze(2), value=-1), to_keys, to_strengths
 
 
 class _Step(torch.autograd.Function):
