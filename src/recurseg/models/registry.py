@@ -22,6 +22,10 @@ BUILT_IN = {
     "bi_mann": "recurseg.models.shamann",
     "bi_lstm": "recurseg.models.shamann",
     "no_memory": "recurseg.models.shamann",
+    "cross_modality": "recurseg.models.cross_modality",
+    "encoder_decoder": "recurseg.models.encoder_decoder",
+    "segnet": "recurseg.models.segnet",
+    "k_unet": "recurseg.models.k_unet",
     "unet": "recurseg.models.unet",
     "light_unet": "recurseg.models.light_unet",
     "unet3d": "recurseg.models.unet3d",
@@ -74,7 +78,8 @@ def register_model(name: str, *, paper: str = "") -> Callable[[Builder], Builder
     """Makes a class or factory function available to `create_model` under `name`.
 
     What is decorated takes `in_channels`, `num_classes` and, as further arguments with defaults, its options.
-    The module it gives has the attributes `task`, `spatial_dims` and `sequence_axis`.
+    The module it gives has the attributes `task`, `spatial_dims` and `sequence_axis`; one that copes with missing
+    modalities also `accepts_missing = True`.
 
     Args:
         name: Unique name; lower case with underscores.
@@ -162,6 +167,11 @@ def spatial_dims_of(model: nn.Module) -> int:
     dims = model.spatial_dims
     assert isinstance(dims, int)
     return dims
+
+
+def accepts_missing(model: nn.Module) -> bool:
+    """Whether a model copes with modalities that are missing: whether it takes `present`."""
+    return bool(getattr(model, "accepts_missing", False))
 
 
 def model_names() -> list[str]:

@@ -12,17 +12,20 @@ from torch import Tensor, nn
 
 from recurseg.errors import ConfigError, did_you_mean
 from recurseg.models.feed_forward import FeedForward
+from recurseg.models.initial import INITS, Init
 from recurseg.models.registry import register_model
 
 Join = Callable[[int, int], nn.Module]
 """Builds a part of the network from its input and output channels."""
 
+Norm = Literal["none", "batch", "instance", "group"]
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "none": lambda channels: nn.Identity(),
     "batch": nn.BatchNorm2d,
     "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
     "group": lambda channels: nn.GroupNorm(8, channels),
 }
+WIDTHS = (64, 128, 256, 512, 1024)
 
 
 class UNet(nn.Module):
@@ -75,15 +78,17 @@ def unet(
     *,
     in_channels: int,
     num_classes: int,
-    widths: Sequence[int] = (64, 128, 256, 512, 1024),
-    norm: Literal["none", "batch", "instance", "group"] = "none",
+    widths: Sequence[int] = WIDTHS,
+    norm: Norm = "none",
     dropout: float = 0.5,
+    init: Init = "he",
 ) -> FeedForward:
     """The classic U-Net: two 3×3 convolutions and ReLU a level, 2×2 up-convolutions.
 
     With one channel and one logit it has 31,030,593 parameters. Its convolutions are padded, where the
     paper's are not, so that the logits have the size of the image. SHAMANN's comparison prints 20.1 million for a
-    U-Net without its layout: we read widths (64, 128, 256, 512, 512), 20,543,809.
+    U-Net without its layout: we read widths (64, 128, 256, 512, 512), 20,543,809. The comparison of cross-modality
+    convolution takes stacked modalities, `norm="batch"` and `init="orthogonal"`.
 
     Args:
         in_channels: Channels of the image.
@@ -91,15 +96,26 @@ def unet(
         widths: Channels of each level, finest first; multiples of 8 for group norm.
         norm: Normalisation between convolution and ReLU; the paper has none.
         dropout: Probability in [0, 1), after the two coarsest encoder blocks as in the published network.
+        init: Weights of the convolutions: "he" or "orthogonal".
 
     Returns:
         A model of images `(B, C, H, W)`.
 
     Raises:
-        ConfigError: If the norm is unknown.
+        ConfigError: If the norm or the init is unknown.
     """
+    network = classic("unet", in_channels, num_classes, widths, norm=norm, dropout=dropout, init=init)
+    return FeedForward("unet", network, in_channels=in_channels, multiple=[2 ** (len(widths) - 1)] * 2)
+
+
+def classic(
+    name: str, in_channels: int, num_classes: int, widths: Sequence[int], *, norm: Norm, dropout: float, init: Init
+) -> UNet:
+    """The network of `unet` without the model around it; `name` is for messages."""
     if norm not in NORMS:
-        raise ConfigError(f"model 'unet': unknown norm '{norm}'{did_you_mean(norm, NORMS)}")
+        raise ConfigError(f"model '{name}': unknown norm '{norm}'{did_you_mean(norm, NORMS)}")
+    if init not in INITS:
+        raise ConfigError(f"model '{name}': unknown init '{init}'{did_you_mean(init, INITS)}")
 
     def block(fine: int, width: int) -> nn.Module:
         convolutions = [
@@ -112,11 +128,4 @@ def unet(
         return nn.ConvTranspose2d(coarse, fine, 2, stride=2)
 
     network = UNet(in_channels, num_classes, widths, block=block, up=up, dropout=dropout)
-    network.apply(_initialise)
-    return FeedForward("unet", network, in_channels=in_channels, multiple=[2 ** (len(widths) - 1)] * 2)
-
-
-def _initialise(layer: nn.Module) -> None:
-    if isinstance(layer, nn.Conv2d):
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]
+    return network.apply(INITS[init])
