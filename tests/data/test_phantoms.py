@@ -12,13 +12,20 @@ from scipy import ndimage
 
 from recurseg.data.phantoms import PHANTOMS, write_phantom
 from recurseg.data.phantoms.brain_tissue import CLASSES, brain_tissue
+from recurseg.data.phantoms.brain_tumour import CLASSES as TUMOUR_CLASSES
+from recurseg.data.phantoms.brain_tumour import brain_tumour
 from recurseg.data.phantoms.chest_findings import FINDINGS
 from recurseg.data.phantoms.chest_xray import LUNG, chest_xray
 from recurseg.data.phantoms.em_membranes import CELL, MEMBRANE, em_membranes
 from recurseg.data.phantoms.fields import band_noise, smooth_noise
 from recurseg.errors import ConfigError, ResourceError
 
-SMALL = {"em_membranes": (4, 96, 96), "brain_tissue": (12, 48, 48), "chest_xray": (1, 96, 96)}
+SMALL = {
+    "em_membranes": (4, 96, 96),
+    "brain_tissue": (12, 48, 48),
+    "brain_tumour": (12, 48, 48),
+    "chest_xray": (1, 96, 96),
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +51,8 @@ def make(name: str, seed: int = 0, case: int = 0) -> list[np.ndarray]:
         return list(em_membranes(size=SMALL[name], seed=seed, case=case))
     if name == "chest_xray":
         return list(chest_xray(size=SMALL[name], seed=seed, case=case)[:2])
-    images, label, _ = brain_tissue(size=SMALL[name], seed=seed, case=case)
+    brain = brain_tumour if name == "brain_tumour" else brain_tissue
+    images, label, *_ = brain(size=SMALL[name], seed=seed, case=case)
     return [*images.values(), label]
 
 
@@ -263,7 +271,8 @@ class TestWriting:
         assert nibabel.affines.apply_affine(image.affine, centre) == pytest.approx([0, 0, 0], abs=1e-4)
 
     @pytest.mark.parametrize(
-        ("name", "cases"), [("em_membranes", 1), ("em_membranes", 2), ("brain_tissue", 2), ("chest_xray", 3)]
+        ("name", "cases"),
+        [("em_membranes", 1), ("em_membranes", 2), ("brain_tissue", 2), ("brain_tumour", 2), ("chest_xray", 3)],
     )
     def test_recurseg_opens_what_it_wrote(self, tmp_path: Path, name: str, cases: int) -> None:
         from recurseg.data.dataset import open_dataset
@@ -274,10 +283,12 @@ class TestWriting:
         classes = {
             "em_membranes": ["cell", "membrane"],
             "brain_tissue": list(CLASSES),
+            "brain_tumour": list(TUMOUR_CLASSES),
             "chest_xray": ["background", "lung"],
         }
         assert dataset.class_names == classes[name]
-        assert len(dataset.modalities) == {"em_membranes": 1, "brain_tissue": 3, "chest_xray": 1}[name]
+        modalities = {"em_membranes": 1, "brain_tissue": 3, "brain_tumour": 4, "chest_xray": 1}
+        assert len(dataset.modalities) == modalities[name]
 
     @pytest.mark.parametrize("name", PHANTOMS)
     def test_the_layout_is_known_without_the_manifest(self, tmp_path: Path, name: str) -> None:

@@ -13,16 +13,18 @@ from recurseg.errors import ConfigError
 
 
 def phantom(
-    name: Annotated[str, typer.Argument(help="em_membranes (TIFF), brain_tissue (NIfTI) or chest_xray (PNG).")],
+    name: Annotated[
+        str, typer.Argument(help="em_membranes (TIFF), brain_tissue or brain_tumour (NIfTI), chest_xray (PNG).")
+    ],
     out: Annotated[Path, typer.Argument(help="Folder to make; it must not exist or be empty.")],
     cases: Annotated[
-        int | None, typer.Option(help="Number of cases; by default 1 of EM, 4 brains, 24 chests.")
+        int | None, typer.Option(help="Number of cases; by default 1 of EM, 4 brains, 8 tumours, 24 chests.")
     ] = None,
     size: Annotated[
         str | None,
         typer.Option(
             metavar="DxHxW",
-            help="Slices, rows, columns; by default 20x256x256, 32x96x96 or, of one slice, 256x256.",
+            help="Slices, rows, columns; by default 20x256x256, 32x96x96, 40x120x120 or, of one slice, 256x256.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same data set.")] = 0,

@@ -39,18 +39,34 @@ def brain_tissue(
         millimetres per voxel `(x, y, z)`. x runs to the right, y to the front, z up.
     """
     rng = generator("brain_tissue", seed, case, size)
-    shape = size[::-1]
-    spacing = tuple(mm / n for mm, n in zip(FIELD_OF_VIEW[::-1], shape, strict=True))
-    margin = [int(n * (1 - mm / full) / 2) for n, mm, full in zip(shape, HEAD, FIELD_OF_VIEW[::-1], strict=True)]
-    finer = [min(3, int(np.ceil(s / fine - 0.15))) for s, fine in zip(spacing, FINE, strict=True)]
-    fine_shape = tuple((n - 2 * m) * f for n, m, f in zip(shape, margin, finer, strict=True))
-    drawn = grow_brain(rng, fine_shape, np.array(spacing) / finer)
-    shares = (_average(share, finer) for share in (drawn.csf, drawn.gm, drawn.wm, drawn.myelin))
-    tissue = Tissue(*(np.pad(share, [(m, m) for m in margin]) for share in shares))
+    tissue, spacing = draw_head(rng, size)
     head = tissue.csf + tissue.gm + tissue.wm
     label = np.argmax(np.stack([1 - head, tissue.csf, tissue.gm, tissue.wm]), 0).astype(np.uint8)
     images = {name: _scan(rng, name, tissue, np.array(spacing)) * (head > 0.5) for name in SIGNAL}
     return {name: image.astype(np.int16) for name, image in images.items()}, label, spacing
+
+
+def draw_head(
+    rng: np.random.Generator, size: tuple[int, int, int], *, fine: tuple[float, ...] = FINE
+) -> tuple[Tissue, tuple[float, ...]]:
+    """Draws one person's tissue on a grid of about `fine` millimetres and averages it into the voxels.
+
+    Args:
+        rng: Source of randomness.
+        size: Slices, rows, columns.
+        fine: Millimetres (x, y, z).
+
+    Returns:
+        Shares of the tissues `(x, y, z)` and millimetres per voxel `(x, y, z)`.
+    """
+    shape = size[::-1]
+    spacing = tuple(mm / n for mm, n in zip(FIELD_OF_VIEW[::-1], shape, strict=True))
+    margin = [int(n * (1 - mm / full) / 2) for n, mm, full in zip(shape, HEAD, FIELD_OF_VIEW[::-1], strict=True)]
+    finer = [min(3, int(np.ceil(s / mm - 0.15))) for s, mm in zip(spacing, fine, strict=True)]
+    fine_shape = tuple((n - 2 * m) * f for n, m, f in zip(shape, margin, finer, strict=True))
+    drawn = grow_brain(rng, fine_shape, np.array(spacing) / finer)
+    shares = (_average(share, finer) for share in (drawn.csf, drawn.gm, drawn.wm, drawn.myelin))
+    return Tissue(*(np.pad(share, [(m, m) for m in margin]) for share in shares)), spacing
 
 
 def _average(field: np.ndarray, factors: list[int]) -> np.ndarray:
@@ -60,12 +76,15 @@ def _average(field: np.ndarray, factors: list[int]) -> np.ndarray:
 
 
 def _scan(rng: np.random.Generator, modality: str, tissue: Tissue, spacing: np.ndarray) -> np.ndarray:
-    """Magnitude image of one contrast: tissue signal, uneven sensitivity, Rician noise; 1000 is a full signal."""
-    shape = tissue.csf.shape
+    """One contrast of healthy tissue."""
     csf, gm, wm = SIGNAL[modality]
     grey = gm + (wm - gm) * tissue.myelin
-    white = wm * (1 + 0.03 * smooth_noise(rng, shape, 18 / spacing))
-    signal = csf * tissue.csf + grey * tissue.gm + white * tissue.wm
-    signal = signal * np.exp(0.16 * smooth_noise(rng, shape, 75 / spacing))
-    noise = NOISE[modality] * rng.standard_normal((2, *shape), dtype=np.float32)
-    return np.rint(1000 * rng.uniform(0.8, 1.25) * np.hypot(signal + noise[0], noise[1]))
+    white = wm * (1 + 0.03 * smooth_noise(rng, tissue.wm.shape, 18 / spacing))
+    return magnitude(rng, csf * tissue.csf + grey * tissue.gm + white * tissue.wm, NOISE[modality], spacing)
+
+
+def magnitude(rng: np.random.Generator, signal: np.ndarray, noise: float, spacing: np.ndarray) -> np.ndarray:
+    """What the scanner shows of a signal: uneven sensitivity, Rician noise, a gain; 1000 is about a full signal."""
+    signal = signal * np.exp(0.16 * smooth_noise(rng, signal.shape, 75 / spacing))
+    noisy = noise * rng.standard_normal((2, *signal.shape), dtype=np.float32)
+    return np.rint(1000 * rng.uniform(0.8, 1.25) * np.hypot(signal + noisy[0], noisy[1]))

@@ -142,6 +142,31 @@ def _write_brain(folder: Path, cases: int, size: Size, seed: int) -> DatasetMani
     )
 
 
+def _write_tumour(folder: Path, cases: int, size: Size, seed: int) -> DatasetManifest:
+    """One folder a case, as in BraTS since 2018: NAME_flair.nii.gz, and so _t1, _t1ce, _t2 and _seg."""
+    from recurseg.data.manifest import CaseEntry, DatasetManifest
+    from recurseg.data.phantoms.brain_tumour import CLASSES, SIGNAL, brain_tumour
+
+    suffixes = dict(zip(SIGNAL, ("flair", "t1", "t1ce", "t2"), strict=True))
+    entries = []
+    for index in range(cases):
+        images, label, spacing, tags = brain_tumour(size=size, seed=seed, case=index)
+        name = f"case_{index + 1:03d}"
+        files = {modality: f"{name}/{name}_{suffix}.nii.gz" for modality, suffix in suffixes.items()}
+        for modality, file in files.items():
+            _write_nifti(folder / file, images[modality], spacing)
+        seg = f"{name}/{name}_seg.nii.gz"
+        _write_nifti(folder / seg, label, spacing)
+        entries.append(CaseEntry(id=name, patient=name, images=dict(files), label=seg, tags=list(tags)))
+    return DatasetManifest(
+        name="brain_tumour",
+        modalities=list(SIGNAL),
+        classes=dict(enumerate(CLASSES)),
+        notes=[f"procedural phantom brain_tumour, seed {seed}, size {_shown(size)}"],
+        cases=entries,
+    )
+
+
 def _write_chest(folder: Path, cases: int, size: Size, seed: int) -> DatasetManifest:
     """images/NAME.png and masks/NAME.png."""
     from PIL import Image
@@ -216,6 +241,14 @@ PHANTOMS: dict[str, Phantom] = {
             size=(32, 96, 96),
             smallest=(8, 32, 32),
             write=_write_brain,
+        ),
+        Phantom(
+            "brain_tumour",
+            "brain MR in FLAIR, T1, T1c and T2, 144 x 230 x 230 mm: tissues of a glioma, as in BraTS (NIfTI)",
+            cases=8,
+            size=(40, 120, 120),
+            smallest=(8, 32, 32),
+            write=_write_tumour,
         ),
         Phantom(
             "chest_xray",
