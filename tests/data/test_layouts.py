@@ -193,8 +193,13 @@ def test_mrbrains18_has_its_images_in_pre_and_ignores_infarcts(tmp_path):
 def test_mrbrains_one_patient_and_a_patient_without_a_modality(tmp_path):
     root = mrbrains(tmp_path / "set", "LabelsForTraining")
     assert ids(open_dataset(root / "TrainingData" / "2")) == ["2"]
-    (root / "TrainingData" / "2" / "T1.nii").unlink()
-    with pytest.raises(DataError, match="case 2: no T1"):
+    (root / "TrainingData" / "2" / "T1_IR.nii").unlink()
+    dataset = open_dataset(root)
+    assert dataset.modalities == ["T1", "T1_IR", "FLAIR"]
+    assert {case.id: list(case.images) for case in dataset.cases}["2"] == ["T1", "FLAIR"]
+    for part in ("T1", "T2_FLAIR", "T1_1mm"):
+        (root / "TrainingData" / "2" / f"{part}.nii").unlink()
+    with pytest.raises(DataError, match="case 2: label without an image"):
         open_dataset(root)
 
 
@@ -243,8 +248,13 @@ def test_ms_lesions_has_four_modalities_in_a_fixed_order(tmp_path):
     assert dataset.manifest.layout == "ms_lesions"
     assert list(dataset.cases[1].images) == ["FLAIR", "T1", "T1POST", "T2"]
     (tmp_path / "patient19" / "FLAIR_N4_regtoMNI.nii.gz").unlink()
-    with pytest.raises(DataError, match="case patient19: no FLAIR"):
-        open_dataset(tmp_path)
+    assert {case.id: case.missing for case in open_dataset(tmp_path).cases} == {
+        "patient07": (),
+        "patient19": ("FLAIR",),
+    }
+    dataset = open_dataset(tmp_path / "patient19")
+    assert (dataset.manifest.layout, dataset.modalities) == ("ms_lesions", ["T1", "T1POST", "T2"])
+    assert "no case has FLAIR" in dataset.notes
 
 
 # two folders
@@ -426,8 +436,8 @@ def test_case_folders_tell_modalities_by_what_names_have_in_common(tmp_path):
     assert any("MASK" in note and "left aside" in note for note in dataset.notes)
 
 
-def test_brats_names_with_the_case_in_front(tmp_path):
-    for case in ("BraTS20_001", "BraTS20_002"):
+def test_case_folders_with_the_case_in_front_of_the_names(tmp_path):
+    for case in ("Tumour20_001", "Tumour20_002"):
         for part in ("flair", "t1", "t1ce", "t2"):
             nifti(tmp_path / case / f"{case}_{part}.nii.gz")
         seg(tmp_path / case / f"{case}_seg.nii.gz", 1, 2, 4)
@@ -436,12 +446,40 @@ def test_brats_names_with_the_case_in_front(tmp_path):
     assert dataset.manifest.label_map == {0: 0, 1: 1, 2: 2, 4: 3}
 
 
-def test_a_case_folder_without_one_of_the_modalities_is_named(tmp_path):
+def test_a_case_folder_may_lack_a_modality_that_others_have(tmp_path):
+    for case, parts in {"a": ("T1", "T2"), "b": ("T1",), "c": ("T1",), "d": ("T1", "FLAIR")}.items():
+        for part in parts:
+            nifti(tmp_path / case / f"{part}.nii.gz")
+        seg(tmp_path / case / "seg.nii.gz")
+    dataset = open_dataset(tmp_path)
+    assert dataset.modalities == ["FLAIR", "T1", "T2"]
+    assert [case.missing for case in dataset.cases] == [("FLAIR",), ("FLAIR", "T2"), ("FLAIR", "T2"), ("T2",)]
+
+
+def test_the_one_file_of_a_case_has_the_modality_that_the_name_says_elsewhere(tmp_path):
+    for case, parts in {"a": ("T1", "T2"), "b": ("T2",), "c": ("T1", "T2")}.items():
+        for part in parts:
+            nifti(tmp_path / case / f"{case}_{part}_brain.nii.gz")
+    dataset = open_dataset(tmp_path)
+    assert dataset.modalities == ["T1", "T2"]
+    assert [case.missing for case in dataset.cases] == [(), ("T1",), ()]
+
+
+def test_a_file_that_is_named_like_no_other_is_no_modality(tmp_path):
     for case in ("a", "b", "c"):
         for part in ("T1", "T2", "seg"):
             (seg if part == "seg" else nifti)(tmp_path / case / f"{part}.nii.gz")
-    (tmp_path / "b" / "T2.nii.gz").unlink()
-    with pytest.raises(DataError, match="case b: no file for modality T2"):
+    (tmp_path / "b" / "T2.nii.gz").rename(tmp_path / "b" / "scan.nii.gz")
+    with pytest.raises(DataError, match=r"case b: .*scan\.nii\.gz has no name that files of other cases have"):
+        open_dataset(tmp_path)
+
+
+def test_a_case_folder_that_holds_its_label_alone_is_named(tmp_path):
+    for case in ("a", "b", "c"):
+        for part in ("T1", "seg"):
+            (seg if part == "seg" else nifti)(tmp_path / case / f"{part}.nii.gz")
+    (tmp_path / "b" / "T1.nii.gz").unlink()
+    with pytest.raises(DataError, match="case b: label without an image"):
         open_dataset(tmp_path)
 
 

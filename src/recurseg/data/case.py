@@ -113,13 +113,14 @@ class Case:
 
     Attributes:
         id: Unique in its data set; names the prediction.
-        images: Modality name → volume; all on one grid.
+        images: Modality name → volume, those that are there, in channel order; all on one grid.
         label: Label volume on the same grid, in the file's own values; None where there is none.
         patient: Cases of one patient never stand on both sides of a split.
         label_map: File value → class; values that are missing are an error. Empty: values are classes.
         notes: What was decided while reading.
         not_evaluated: Classes that are learned but not measured; metrics count no voxel whose label is one of them.
         tags: Words that mark the case, such as "child"; measures are given for each.
+        modalities: All modalities of the data set in channel order; empty: those of `images`.
     """
 
     id: str
@@ -130,10 +131,16 @@ class Case:
     notes: tuple[str, ...] = ()
     not_evaluated: tuple[int, ...] = ()
     tags: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The data set's modalities that the case has no image of."""
+        return tuple(name for name in self.modalities if name not in self.images)
 
     @property
     def reference(self) -> Volume:
-        """The first modality, whose grid and geometry the case has."""
+        """The first modality that is there, whose grid and geometry the case has."""
         return next(iter(self.images.values()))
 
     @property

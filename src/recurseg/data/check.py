@@ -48,6 +48,7 @@ def check_dataset(
     total = sum(len(case.images) + (case.label is not None) for case in dataset.cases)
     reports: list[CaseReport] = []
     contents: dict[str, list[str]] = {}
+    repeats = list(dataset.manifest.channels)[1:]  # further channels of a file that the first one tells apart
     done = 0
     for case in dataset.cases:
         try:
@@ -56,7 +57,8 @@ def check_dataset(
                 if progress:
                     progress(done, total, case.id)
                 intensity[modality], content = _measure(volume)
-                contents.setdefault(content, []).append(f"{case.id} {modality}")
+                if modality not in repeats:
+                    contents.setdefault(content, []).append(f"{case.id} {modality}")
                 done += 1
             counts: Mapping[int, int] | None = None
             if case.label is not None:

@@ -7,23 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from recurseg.data import layouts
-from recurseg.data.case import IGNORE, Case, Volume
-from recurseg.data.formats import DEFAULT_MAX_BYTES, open_volume
-from recurseg.data.formats.folder import open_folder
+from recurseg.data.case import IGNORE, Case
+from recurseg.data.case_files import open_case
+from recurseg.data.formats import DEFAULT_MAX_BYTES
 from recurseg.data.grid import grid_problem
 from recurseg.data.labels import class_labels, complete_map, count_values, infer_classes
 from recurseg.data.layouts.files import As, natural
-from recurseg.data.layouts.plain_folder import single_file
-from recurseg.data.manifest import (
-    MANIFEST_NAME,
-    CaseEntry,
-    DatasetManifest,
-    Files,
-    read_manifest,
-)
+from recurseg.data.manifest import MANIFEST_NAME, CaseEntry, DatasetManifest, read_manifest
 from recurseg.data.slabs import slabs
 from recurseg.errors import ConfigError, DataError
 
@@ -76,6 +67,11 @@ class Dataset:
         """Modalities in the order of the input channels."""
         return list(self.manifest.modalities)
 
+    @property
+    def regions(self) -> dict[str, list[int]]:
+        """Name → classes that are measured together as one mask."""
+        return dict(self.manifest.regions)
+
 
 def open_dataset(
     path: Path | str,
@@ -102,7 +98,8 @@ def open_dataset(
 
     Raises:
         DataError: Nothing there, no known layout, an unreadable file, grids that differ, two cases with one id,
-            labels that are not labels, or no foreground in any of them.
+            labels that are not labels, or no foreground in any of them. A modality that a case has no file for is no
+            error but a note (see `require_complete`).
         ConfigError: A mistake in `dataset.yaml`, or `as_` where it has no meaning.
     """
     root, manifest = find_manifest(Path(path), as_)
@@ -143,7 +140,8 @@ def open_dataset(
     if manifest.classes:
         label_map = complete_map(manifest.label_map, len(manifest.classes))
         cases = [replace(case, label_map=label_map) for case in cases]
-    return Dataset(root, manifest, cases, notes + _summed_notes(cases), failures, counts)
+    notes += _missing_modalities(cases) + _summed_notes(cases)
+    return Dataset(root, manifest, cases, notes, failures, counts)
 
 
 def find_manifest(path: Path, as_: As | None = None) -> tuple[Path, DatasetManifest]:
@@ -162,53 +160,8 @@ def find_manifest(path: Path, as_: As | None = None) -> tuple[Path, DatasetManif
     if path.is_dir():
         return path, layouts.recognise(path.resolve() if not path.name else path, as_)
     if path.is_file():
-        return path.parent, single_file(path)
+        return path.parent, layouts.single_file(path)
     raise DataError(f"{path}: no such file or folder")
-
-
-def open_case(manifest: DatasetManifest, entry: CaseEntry, root: Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Case:
-    """Opens the files of one case.
-
-    Args:
-        manifest: Says modalities, spacing and label values.
-        entry: The case.
-        root: Folder that paths start from.
-        max_bytes: A file whose header claims more is refused.
-
-    Raises:
-        DataError: A modality or a file is missing, or a file cannot be read.
-    """
-    images = {}
-    for modality in manifest.modalities:
-        if modality not in entry.images:
-            raise DataError(f"case {entry.id}: no file for modality {modality}")
-        images[modality] = _open(entry.images[modality], root, manifest.spacing, max_bytes)
-    for modality in entry.images:
-        if modality not in images:
-            raise DataError(f"case {entry.id}: modality {modality} is not one of {', '.join(images)}")
-    label = None if entry.label is None else _open(entry.label, root, manifest.spacing, max_bytes)
-    volumes = [*images.values(), *([label] if label else [])]
-    notes = tuple(dict.fromkeys(note for volume in volumes for note in volume.notes))
-    case = Case(
-        entry.id,
-        images,
-        label,
-        entry.patient or entry.id,
-        dict(manifest.label_map),
-        notes,
-        not_evaluated=tuple(manifest.not_evaluated),
-        tags=tuple(entry.tags),
-    )
-    return case if entry.sections is None else _only(case, *entry.sections)
-
-
-def _only(case: Case, first: int, last: int) -> Case:
-    """The case with some of its sections, under its own id."""
-    axis = case.slice_axis
-    if axis is None or not first <= last < case.shape[axis]:
-        held = "is a single 2-D image" if axis is None else f"has sections 0-{case.shape[axis] - 1}"
-        raise DataError(f"case {case.id}: {case.reference.path} {held}, not {first}-{last}: correct its sections")
-    return replace(case.sections(first, last + 1), id=case.id)
 
 
 def require_labels(dataset: Dataset) -> None:
@@ -227,6 +180,24 @@ def require_labels(dataset: Dataset) -> None:
             )
 
 
+def require_complete(dataset: Dataset, model: str = "the model") -> None:
+    """Makes sure that every case has an image of every modality.
+
+    Args:
+        dataset: Its cases that are there for prediction are left aside.
+        model: What needs them, for the message.
+
+    Raises:
+        DataError: A modality is missing.
+    """
+    for case in dataset.to_learn_from:
+        if case.missing:
+            raise DataError(
+                f"case {case.id}: no file for modality {case.missing[0]}: {model} needs every modality: "
+                "add the file, or leave the case or the modality out in a dataset.yaml"
+            )
+
+
 def require_trainable(dataset: Dataset) -> None:
     """Makes sure that a data set can be trained on, reading labels until the first foreground voxel.
 
@@ -241,31 +212,6 @@ def require_trainable(dataset: Dataset) -> None:
             if ((classes > 0) & (classes != IGNORE)).any():
                 return
     raise DataError(f"{dataset.root}: no case has any foreground: every label holds only {dataset.class_names[0]}")
-
-
-def _open(files: Files, root: Path, spacing: tuple[float, ...] | None, max_bytes: int) -> Volume:
-    paths = [root / name for name in ([files] if isinstance(files, str) else files)]
-    for path in paths:
-        if not path.exists():
-            raise DataError(f"{path}: no such file")
-    if isinstance(files, str):
-        volume = open_volume(paths[0], max_bytes=max_bytes)
-    else:
-        volume = open_folder(paths[0].parent, files=paths, max_bytes=max_bytes)
-    return volume if spacing is None else _with_spacing(volume, spacing)
-
-
-def _with_spacing(volume: Volume, spacing: tuple[float, ...]) -> Volume:
-    if len(spacing) != len(volume.shape):
-        raise DataError(
-            f"{volume.path}: has {len(volume.shape)} axes {volume.shape}, spacing in dataset.yaml has {len(spacing)}"
-        )
-    affine = volume.affine
-    if affine is not None:
-        affine = affine.copy()
-        axes = len(spacing)
-        affine[:3, :axes] *= np.asarray(spacing) / np.asarray(volume.spacing)
-    return replace(volume, spacing=tuple(spacing), affine=affine, spacing_known=True)
 
 
 def _refuse_repeated_ids(manifest: DatasetManifest, root: Path) -> None:
@@ -301,6 +247,18 @@ def _name_classes(
     if len(healthy) > 5:
         notes.append(f"and {len(healthy) - 5} more cases have no foreground")
     return manifest.model_copy(update=update), [*found.notes, *notes]
+
+
+def _missing_modalities(cases: list[Case]) -> list[str]:
+    """One line for every modality that some case has no image of."""
+    without: dict[str, list[str]] = {}
+    for case in cases:
+        for modality in case.missing:
+            without.setdefault(modality, []).append(case.id)
+    return [
+        f"{modality} is missing in {len(ids)} of {len(cases)} cases ({', '.join(ids[:3])}{', ...' * (len(ids) > 3)})"
+        for modality, ids in without.items()
+    ]
 
 
 def _summed_notes(cases: list[Case]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
@@ -31,7 +31,7 @@ class CaseEntry(BaseModel):
     patient: str = ""
     """Cases of one patient never stand on both sides of a split. Empty: the case is its own patient."""
     images: dict[str, Files]
-    """Modality → file, folder of sections, or list of 2-D files that are stacked in this order."""
+    """Modality → file, folder of sections, or list of 2-D files stacked in this order. A case may lack modalities."""
     label: Files | None = None
     """Label file, folder or list; null where there is none."""
     sections: tuple[NonNegativeInt, NonNegativeInt] | None = None
@@ -76,12 +76,16 @@ class DatasetManifest(BaseModel):
     """The folder shape it was recognised as."""
     modalities: list[str] = Field(min_length=1)
     """Modalities in the order in which they become input channels."""
+    channels: dict[str, Annotated[int, Field(ge=0, le=2)]] = {}
+    """Modality → which channel of a colour file it is: 0 red, 1 green, 2 blue."""
     classes: dict[int, str] = {}
     """Class → name, counted from 0 (background). Empty: found in the label files."""
     label_map: dict[int, int] = {}
     """Value in the label file → class (255: ignored). Empty: values are classes."""
     not_evaluated: list[int] = []
     """Classes that are learned but not measured: where the reference has one, no metric counts the voxel."""
+    regions: dict[str, list[int]] = {}
+    """Name → classes that are measured together as one mask, such as a whole tumour; regions may overlap."""
     spacing: tuple[float, ...] | None = None
     """Millimetres per voxel in the order of the file's axes, instead of what the files say."""
     max_case_bytes: int | None = Field(default=None, gt=0)
@@ -114,6 +118,15 @@ class DatasetManifest(BaseModel):
                 raise ValueError(f"not_evaluated names class {left_out}, which is not a foreground class")
         if self.classes and set(self.classes) <= {0, *self.not_evaluated}:
             raise ValueError("not_evaluated leaves no class to measure")
+        for region, members in self.regions.items():
+            unknown = next((member for member in members if member not in self.classes), None)
+            if unknown is not None:
+                raise ValueError(f"region '{region}' names class {unknown}, which classes does not have")
+            if not members or 0 in members or len(set(members)) < len(members):
+                raise ValueError(f"region '{region}' must name foreground classes, each once, not {members}")
+        for modality in self.channels:
+            if modality not in self.modalities:
+                raise ValueError(f"channels names modality '{modality}'{did_you_mean(modality, self.modalities)}")
         ids = {case.id for case in self.cases}
         for split, members in self.splits.items():
             for member in members:

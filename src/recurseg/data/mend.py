@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from recurseg.data.case import IGNORE, Case
-from recurseg.data.dataset import Progress, open_case, open_dataset
+from recurseg.data.case_files import open_case
+from recurseg.data.dataset import Progress, open_dataset
 from recurseg.data.formats import DEFAULT_MAX_BYTES, write_like
 from recurseg.data.grid import grid_problem
 from recurseg.data.labels import class_labels, complete_map

@@ -14,8 +14,8 @@ from recurseg.data.dataset import Dataset, require_labels
 from recurseg.errors import ConfigError, did_you_mean
 
 DEFAULT_FRACTION = 0.2
-OWN_SPLIT = "validation"
-"""Name of the split that a data set means for validation."""
+OWN_SPLITS = ("validation", "val")
+"""Names of the split that a data set means for validation."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ def split_cases(dataset: Dataset, holdout: str | None = None, *, seed: int = 0, 
         dataset: Its cases that are there for prediction are left aside.
         holdout: What validates. "A,B": cases or patients; "0.2": a fraction of the patients; "2/5": fold 2 of 5;
             "16-19" or "0-3,16-19": sections of a single stack, both ends included; the name of a split in the
-            manifest. None: the manifest's split "validation" where it has one, else a fifth of the patients, or the
-            last fifth of a single stack's sections.
+            manifest. None: the manifest's split "validation" or "val" where it has one, else a fifth of the patients,
+            or the last fifth of a single stack's sections.
         seed: Decides the order of patients for fractions and folds.
         labelled: Whether the cases must have labels; image completion needs none.
 
@@ -55,7 +55,7 @@ def split_cases(dataset: Dataset, holdout: str | None = None, *, seed: int = 0, 
     cases = dataset.to_learn_from
     if labelled:
         require_labels(dataset)
-    default = OWN_SPLIT if OWN_SPLIT in dataset.manifest.splits else str(DEFAULT_FRACTION)
+    default = next((own for own in OWN_SPLITS if own in dataset.manifest.splits), str(DEFAULT_FRACTION))
     text = (holdout or default).strip()
     parts = [part.strip() for part in text.split(",") if part.strip()]
     known = {case.id for case in cases} | {case.patient for case in cases}

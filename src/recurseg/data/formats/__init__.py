@@ -23,7 +23,7 @@ from recurseg.data.formats import dicom, folder, idx, image, itk, nifti, tiff
 from recurseg.data.formats.header import DEFAULT_MAX_BYTES, reading
 from recurseg.errors import ConfigError, DataError, did_you_mean
 
-__all__ = ["DEFAULT_MAX_BYTES", "format_of", "open_volume", "stem_of", "suffix_of", "write_like"]
+__all__ = ["DEFAULT_MAX_BYTES", "format_of", "is_colour", "open_volume", "stem_of", "suffix_of", "write_like"]
 
 SUFFIXES: dict[str, str] = {
     **dict.fromkeys(nifti.SUFFIXES, "nifti"),
@@ -37,6 +37,7 @@ SUFFIXES: dict[str, str] = {
 
 _COMPOUND = (".nii.gz", ".ome.tiff", ".ome.tif", *idx.SUFFIXES)
 _X_FIRST = ("nifti", "itk", "dicom")
+_COLOURED = ("image", "tiff")
 
 
 def suffix_of(path: Path | str) -> str:
@@ -58,29 +59,44 @@ def format_of(path: Path | str) -> str | None:
     return SUFFIXES.get(suffix, "tiff" if suffix.startswith(".ome.") else None)
 
 
-def open_volume(path: Path | str, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Volume:
+def open_volume(path: Path | str, *, max_bytes: int = DEFAULT_MAX_BYTES, channel: int | None = None) -> Volume:
     """Opens an image or label of any known format; headers are read, voxels wait for `volume.array[...]`.
 
     Args:
         path: A file, a folder of slices or a folder with a DICOM series.
         max_bytes: The most bytes of voxels that headers may claim; checked before anything is allocated.
+        channel: Of colour images, which channel is read: 0 red, 1 green, 2 blue; None takes grey ones alone.
 
     Returns:
         The volume, axes in the file's order, axes of length 1 squeezed (see its `notes`).
 
     Raises:
-        DataError: Absent, empty or unreadable path; unknown or damaged format; colour; more than three axes; an
-            unusable affine or spacing; more bytes than the budget.
+        DataError: Absent, empty or unreadable path; unknown or damaged format; colour without a `channel`, or a
+            `channel` of a format without colour; more than three axes; an unusable affine or spacing; more bytes
+            than the budget.
     """
     path = Path(path)
     with reading(path, "a file or folder"):
         is_folder = path.is_dir()
         if not path.exists():
             raise FileNotFoundError
-    volume = _open_folder(path, max_bytes) if is_folder else _open_file(path, max_bytes)
+    volume = _open_folder(path, max_bytes, channel) if is_folder else _open_file(path, max_bytes, channel)
     if image.EQUAL_CHANNELS in volume.notes:
         volume.array[0]
     return volume
+
+
+def is_colour(path: Path) -> bool:
+    """Whether a file is an image whose colour channels differ; of a stack, its first section is looked at."""
+    if format_of(path) not in _COLOURED:
+        return False
+    try:
+        open_volume(path)
+    except image.ColourError:
+        return True
+    except DataError:
+        return False
+    return False
 
 
 def write_like(path_without_suffix: Path | str, array: np.ndarray, like: Volume, suffix: str | None = None) -> Path:
@@ -133,23 +149,25 @@ def write_like(path_without_suffix: Path | str, array: np.ndarray, like: Volume,
     )
 
 
-def _open_folder(path: Path, max_bytes: int) -> Volume:
+def _open_folder(path: Path, max_bytes: int, channel: int | None) -> Volume:
     with reading(path, "a folder"):
         if not any(path.iterdir()):
             raise DataError(f"{path}: is an empty folder; check the path")
     if not folder.image_files(path) and dicom.is_series(path):
         return dicom.open_series(path, max_bytes=max_bytes)
-    return folder.open_folder(path, max_bytes=max_bytes)
+    return folder.open_folder(path, max_bytes=max_bytes, channel=channel)
 
 
-def _open_file(path: Path, max_bytes: int) -> Volume:
+def _open_file(path: Path, max_bytes: int, channel: int | None) -> Volume:
+    if channel is not None and format_of(path) not in _COLOURED:
+        raise DataError(f"{path}: has no colour channels; take its modality from 'channels' in the dataset.yaml")
     match format_of(path):
         case "nifti":
             return nifti.open_nifti(path, max_bytes=max_bytes)
         case "tiff":
-            return tiff.open_tiff(path, max_bytes=max_bytes)
+            return tiff.open_tiff(path, max_bytes=max_bytes, channel=channel)
         case "image":
-            return image.open_image(path, max_bytes=max_bytes)
+            return image.open_image(path, max_bytes=max_bytes, channel=channel)
         case "itk":
             return itk.open_itk(path, max_bytes=max_bytes)
         case "dicom":

@@ -29,7 +29,9 @@ def image_files(folder: Path) -> list[Path]:
     return sorted((f for f in files if f.is_file()), key=_natural)
 
 
-def open_folder(folder: Path, *, files: Sequence[Path] | None = None, max_bytes: int) -> Volume:
+def open_folder(
+    folder: Path, *, files: Sequence[Path] | None = None, max_bytes: int, channel: int | None = None
+) -> Volume:
     """Opens a folder of 2-D files as a stack; reads headers alone.
 
     Args:
@@ -37,12 +39,13 @@ def open_folder(folder: Path, *, files: Sequence[Path] | None = None, max_bytes:
         files: Its sections in order; None takes all image files, whose stems must be consecutive numbers, alone
             or beside the same text (`07.png`, `slice_07.png`).
         max_bytes: Budget of the whole stack.
+        channel: 0 red, 1 green or 2 blue of colour files.
 
     Raises:
         DataError: No image files, stems that are no consecutive numbers, or files that differ in size or type.
     """
     files = _numbered_files(folder) if files is None else files
-    planes = [open_plane(file, max_bytes=max_bytes) for file in files]
+    planes = [open_plane(file, max_bytes=max_bytes, channel=channel) for file in files]
     first = planes[0]
     for file, plane in zip(files, planes, strict=True):
         if (plane.shape, plane.array.dtype) != (first.shape, first.array.dtype):
@@ -66,11 +69,11 @@ def open_folder(folder: Path, *, files: Sequence[Path] | None = None, max_bytes:
     )
 
 
-def open_plane(path: Path, *, max_bytes: int) -> Volume:
+def open_plane(path: Path, *, max_bytes: int, channel: int | None = None) -> Volume:
     """Opens one file that must hold a single 2-D image."""
     if path.suffix.lower() not in tiff.SUFFIXES:
-        return image.open_image(path, max_bytes=max_bytes)
-    volume = tiff.open_tiff(path, max_bytes=max_bytes)
+        return image.open_image(path, max_bytes=max_bytes, channel=channel)
+    volume = tiff.open_tiff(path, max_bytes=max_bytes, channel=channel)
     if len(volume.shape) != 2:
         raise DataError(f"{path}: is a stack {volume.shape} where one section is meant; open the file itself")
     return volume

@@ -13,7 +13,7 @@ import numpy as np
 
 from recurseg.data.case import Deferred, LazyArray, Volume
 from recurseg.data.formats.header import check_budget, check_length, check_spacing, quiet, reading
-from recurseg.data.formats.image import EQUAL_CHANNELS, grey
+from recurseg.data.formats.image import EQUAL_CHANNELS, one_channel
 from recurseg.data.formats.lazy import PagedArray, RawArray
 from recurseg.data.formats.tiff_spacing import resolution_tags, stored_spacing
 from recurseg.data.formats.writing import finished
@@ -24,11 +24,11 @@ _STACKED = "ZITQR"
 _CLASSIC_LIMIT = 2**32 - 2**25
 
 
-def open_tiff(path: Path, *, max_bytes: int) -> Volume:
+def open_tiff(path: Path, *, max_bytes: int, channel: int | None = None) -> Volume:
     """Opens a TIFF file; reads its tags alone. One page is a 2-D image, several are a stack.
 
     Uncompressed contiguous voxels are mapped, others decoded page by page. Spacing comes from OME, ImageJ or
-    resolution tags, in that order.
+    resolution tags, in that order. `channel` is 0 red, 1 green or 2 blue of a colour image, as for `open_image`.
 
     Raises:
         DataError: No TIFF, images of several shapes, channels, four axes, a spacing that is not positive, or a
@@ -56,7 +56,7 @@ def open_tiff(path: Path, *, max_bytes: int) -> Volume:
         notes += (f"length-1 axis squeezed: {tuple(unsqueezed)} read as {shape}",)
     if white_is_zero:
         notes += ("the file says that 0 is white: values are read as stored",)
-    if "S" in axes:
+    if "S" in axes and channel is None:
         notes += (EQUAL_CHANNELS,)
     array: LazyArray
     values = np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("=")
@@ -64,9 +64,9 @@ def open_tiff(path: Path, *, max_bytes: int) -> Volume:
         check_length(path, offset + int(np.prod(grid, dtype=object)) * dtype.itemsize)
         array = RawArray(path, path, grid, dtype.newbyteorder(byte_order), offset)
     elif len(grid) == 3 and pages == grid[0]:
-        array = PagedArray(grid, values, partial(_pages, path, grid[1:], values))
+        array = PagedArray(grid, values, partial(_pages, path, grid[1:], values, channel))
     else:
-        array = Deferred(grid, values, partial(_whole, path, grid, values))
+        array = Deferred(grid, values, partial(_whole, path, grid, values, channel))
     return Volume(
         array=array,
         spacing=check_spacing(path, spacing or (1.0,) * len(grid)),
@@ -155,21 +155,23 @@ def _check_axes(path: Path, axes: str, shape: tuple[int, ...]) -> None:
         raise DataError(f"{path}: has axes {axes} {shape} where (Z, Y, X) or (Y, X) is meant; export it again")
 
 
-def _pages(path: Path, shape: tuple[int, ...], dtype: np.dtype, numbers: Sequence[int]) -> Iterator[np.ndarray]:
+def _pages(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype, channel: int | None, numbers: Sequence[int]
+) -> Iterator[np.ndarray]:
     with reading(path, "TIFF"), _opened(path) as file:
         pages = file.series[0].pages
         for number in numbers:
             page = pages[number]
             _check_page(path, page)
-            yield _plain(path, page.asarray(), page.axes, shape, dtype)
+            yield _plain(path, page.asarray(), page.axes, shape, dtype, channel)
 
 
-def _whole(path: Path, shape: tuple[int, ...], dtype: np.dtype, index: Any) -> np.ndarray:
+def _whole(path: Path, shape: tuple[int, ...], dtype: np.dtype, channel: int | None, index: Any) -> np.ndarray:
     with reading(path, "TIFF"), _opened(path) as file:
         series = file.series[0]
         for page in series.pages:
             _check_page(path, page)
-        pixels = _plain(path, series.asarray(), series.axes, shape, dtype)
+        pixels = _plain(path, series.asarray(), series.axes, shape, dtype, channel)
     return np.array(pixels[index])
 
 
@@ -179,10 +181,12 @@ def _check_page(path: Path, page: Any) -> None:
     check_length(path, max(ends, default=0))
 
 
-def _plain(path: Path, pixels: np.ndarray, axes: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def _plain(
+    path: Path, pixels: np.ndarray, axes: str, shape: tuple[int, ...], dtype: np.dtype, channel: int | None
+) -> np.ndarray:
     """Decoded pixels without their channel axis; a DataError where they are not what the tags claim."""
     if "S" in axes:
-        pixels = grey(path, pixels, axes.index("S"))
+        pixels = one_channel(path, pixels, axes.index("S"), channel)
     if pixels.shape != shape:
         raise DataError(f"{path}: truncated or damaged ({pixels.shape} instead of {shape}); copy or export it again")
     return pixels.astype(dtype, copy=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from recurseg.data.layouts import (
+    brats,
+    camvid,
     case_folders,
     cxr_lung,
     ibsr18,
@@ -16,11 +18,12 @@ from recurseg.data.layouts import (
     paired_folders,
     plain_folder,
 )
+from recurseg.data.layouts.colour import with_channels
 from recurseg.data.layouts.files import As
 from recurseg.data.manifest import DatasetManifest
 from recurseg.errors import DataError
 
-PUBLISHED = (isbi2012, ibsr18, mrbrains, cxr_lung, ms_lesions, mnist)
+PUBLISHED = (isbi2012, ibsr18, mrbrains, cxr_lung, ms_lesions, mnist, brats, camvid)
 GENERAL = (nnunet, paired_folders, case_folders, plain_folder)
 """Each has `recognise(root, as_) -> DatasetManifest | None`; the general ones say in `EXPECTS` what they look for."""
 
@@ -44,11 +47,16 @@ def recognise(root: Path, as_: As | None = None) -> DatasetManifest:
         for layout in (*PUBLISHED, *GENERAL):
             manifest = layout.recognise(root, as_)
             if manifest is not None:
-                return manifest
+                return with_channels(manifest, root) if layout in (paired_folders, plain_folder) else manifest
     except OSError as error:
         raise DataError(f"{error.filename or root}: cannot be read: {error.strerror}") from None
     expected = "; ".join(layout.EXPECTS for layout in GENERAL)
     raise DataError(f"{root}: no known layout, seen: {_seen(root)}; expected: {expected}; or write a dataset.yaml")
+
+
+def single_file(path: Path) -> DatasetManifest:
+    """A data set of one case without a label: the image at `path`."""
+    return with_channels(plain_folder.single_file(path), path.parent)
 
 
 def _seen(root: Path) -> str:

@@ -15,6 +15,8 @@ EXPECTS = "one folder a case with files named by modality (T1.nii.gz, FLAIR.nii.
 _LABEL_RANKS = (r"truth|(?<![a-z])gt(?![a-z])|gold", "seg", "label|lbl|multiclass", "annot", "lesions?$", "mask")
 """What a label file is called, the surest word first."""
 _BRAIN_MASK = r"(brain|head|body|skull)[-_. ]?mask"
+_NAMELESS = "image"
+"""The short name of a file whose words are its own."""
 _SEQUENCE = r"t1w?|t2w?|t1(c|ce|n|gd|post)|t2f|pdw?|flair|ir|adc|dwi|swi|asl|ct|pet"
 
 
@@ -37,13 +39,12 @@ def recognise(root: Path, as_: As | None) -> DatasetManifest | None:
     cases = []
     for folder, files in names.items():
         images: dict[str, Files] = {m: relative_path(files[m], root) for m in modalities if m in files}
-        missing = [m for m in modalities if m not in files]
-        if missing and labels in files and not images:
+        if not images:
             raise DataError(f"case {folder.name}: label without an image in {folder}")
-        if missing:
+        if _NAMELESS in images and counts[_NAMELESS] * 2 <= len(found) and len(modalities) > 1:
             raise DataError(
-                f"case {folder.name}: no file for modality {missing[0]} in {folder}, other cases have one; "
-                "write a dataset.yaml to use fewer modalities or cases"
+                f"case {folder.name}: {files[_NAMELESS]} has no name that files of other cases have: "
+                "rename it, or name the files of each modality in a dataset.yaml"
             )
         label = relative_path(files[labels], root) if labels in files else None
         cases.append(CaseEntry(id=folder.name, patient=folder.name, images=images, label=label))
@@ -62,25 +63,31 @@ def _is_one_case(root: Path) -> bool:
     if len(keys) < 2 or len(keys) < len(files):
         return False
     named_alike = len(files) < 8 and all(stem(path).lower().startswith(root.name.lower()) for path in files)
-    told_apart = all(
-        any(re.fullmatch(_SEQUENCE, word, re.IGNORECASE) for word in _tokens(key)) or _label_rank(key) is not None
-        for key in keys
-    )
+    told_apart = all(any(_is_sequence(word) for word in _tokens(key)) or _label_rank(key) is not None for key in keys)
     return named_alike or told_apart
 
 
+def _is_sequence(word: str) -> bool:
+    return re.fullmatch(_SEQUENCE, word, re.IGNORECASE) is not None
+
+
 def _short_names(files: dict[Path, list[Path]]) -> dict[Path, dict[str, Path]]:
-    """Folder → short name → file: the words that most folders use, less those that all files of a folder share."""
+    """Folder → short name → file.
+
+    A name's words are those that most folders use, or that are known as a sequence, and that tell files of a folder
+    apart; of folders with a single file each, all of them.
+    """
     words = {folder: {path: _words(path, folder) for path in paths} for folder, paths in files.items()}
     used = Counter(w for paths in words.values() for w in {word for own in paths.values() for word in own})
-    common = {word for word, number in used.items() if number * 2 > len(files)}
+    common = {word for word, number in used.items() if number * 2 > len(files) or _is_sequence(word)}
+    sets = [[common & set(own) for own in paths.values()] for paths in words.values()]
+    if any(len(own) > 1 for own in sets):
+        common = {word for own in sets for word in set.union(*own) - set.intersection(*own)}
     short: dict[Path, dict[str, Path]] = {}
     for folder, paths in words.items():
-        kept = {path: [word for word in own if word in common] for path, own in paths.items()}
-        shared = set.intersection(*(set(own) for own in kept.values())) if len(kept) > 1 else set()
         short[folder] = {}
-        for path, own in kept.items():
-            name = "_".join(word for word in own if word not in shared) or "image"
+        for path, own in paths.items():
+            name = "_".join(word for word in own if word in common) or _NAMELESS
             if name in short[folder]:
                 raise DataError(f"case {folder.name}: {path.name} and {short[folder][name].name} are both '{name}'")
             short[folder][name] = path

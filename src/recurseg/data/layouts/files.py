@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from recurseg.data.formats import format_of, open_volume, stem_of
-from recurseg.data.manifest import Files
+from recurseg.data.manifest import CaseEntry, Files
 from recurseg.errors import ConfigError
 
 As = Literal["stack", "images", "sequence"]
@@ -144,6 +145,13 @@ def patient_of(case_id: str) -> str:
     """The patient that a case id names: `patient07` for `patient07_visit2`, else the id itself."""
     match = _PATIENT.match(case_id)
     return match[1] if match else case_id
+
+
+def modalities_of(cases: Sequence[CaseEntry], known: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The known modalities that any case has, in their order, and a note about those that none has."""
+    had = {modality for case in cases for modality in case.images}
+    absent = [modality for modality in known if modality not in had]
+    return [m for m in known if m in had], [f"no case has {', '.join(absent)}"] if absent else []
 
 
 def refuse_as(as_: As | None, root: Path) -> None:

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from recurseg.data.case import IGNORE
-from recurseg.data.layouts.files import As, folders, refuse_as, stem, volume_files
+from recurseg.data.layouts.files import As, folders, modalities_of, refuse_as, stem, volume_files
 from recurseg.data.manifest import CaseEntry, DatasetManifest, Files, relative_path
 from recurseg.errors import DataError
 
@@ -24,6 +24,7 @@ cerebellum and brain stem."""
 TISSUES = {0: "background", 1: "CSF", 2: "GM", 3: "WM"}
 REST = 4
 _LABELS = ("LabelsForTraining", "segm", "LabelsForTesting")
+_NAMES = {*_LABELS, *(name for names in MODALITIES.values() for name in names)}
 
 
 def recognise(root: Path, as_: As | None) -> DatasetManifest | None:
@@ -31,17 +32,17 @@ def recognise(root: Path, as_: As | None) -> DatasetManifest | None:
     inside = folders(root)
     sides = [sub for word in ("train", "test") for sub in inside if re.match(word, sub.name, re.IGNORECASE)]
     found = {folder: _files(folder) for folder in [root, *inside, *(f for side in sides for f in folders(side))]}
-    patients = {folder: files for folder, files in found.items() if _is_patient(files)}
-    if not patients:
+    if not any(_is_patient(files) for files in found.values()):
         return None
+    if _is_patient(found[root]):
+        found = {root: found[root]}
+    patients = {folder: files for folder, files in found.items() if _NAMES & set(files)}
     refuse_as(as_, root)
     label = next((name for name in _LABELS if any(name in files for files in patients.values())), None)
+    cases = [_case(folder, files, label, root) for folder, files in patients.items()]
+    modalities, notes = modalities_of(cases, list(MODALITIES))
     manifest = DatasetManifest(
-        name=root.name,
-        layout="mrbrains",
-        modalities=list(MODALITIES),
-        classes=dict(TISSUES),
-        cases=[_case(folder, files, label, root) for folder, files in patients.items()],
+        name=root.name, layout="mrbrains", modalities=modalities, classes=dict(TISSUES), cases=cases, notes=notes
     )
     if label in ("LabelsForTraining", "segm"):
         others = {9: IGNORE, 10: IGNORE} if label == "segm" else {}
@@ -70,10 +71,10 @@ def _is_patient(files: dict[str, Path]) -> bool:
 def _case(folder: Path, files: dict[str, Path], label: str | None, root: Path) -> CaseEntry:
     images: dict[str, Files] = {}
     for modality, names in MODALITIES.items():
-        path = next((files[name] for name in names if name in files), None)
-        if path is None:
-            raise DataError(f"case {folder.name}: no {modality} ({' or '.join(names)}) in {folder}")
-        images[modality] = relative_path(path, root)
+        if path := next((files[name] for name in names if name in files), None):
+            images[modality] = relative_path(path, root)
+    if not images:
+        raise DataError(f"case {folder.name}: label without an image in {folder}")
     tested = folder != root and re.match("test", folder.parent.name, re.IGNORECASE) is not None
     own = files.get(label or "")
     id = f"test_{folder.name}" if tested else folder.name
