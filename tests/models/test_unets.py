@@ -115,3 +115,23 @@ def test_unet_keeps_the_scale_of_its_input_when_fresh():
 def test_unknown_norm_gets_the_nearest():
     with pytest.raises(ConfigError, match="unknown norm 'batchnorm'; did you mean 'batch'"):
         create_model("unet", in_channels=1, num_classes=2, norm="batchnorm")
+
+
+def test_unet_of_the_cross_modality_comparison_has_stacked_modalities_batch_norm_and_orthogonal_weights():
+    options = {"norm": "batch", "init": "orthogonal", "widths": (8, 16)}
+    model = create_model("unet", in_channels=4, num_classes=5, **options).train()
+    logits = model(torch.randn(2, 4, 10, 12))
+    assert logits.shape == (2, 5, 10, 12)
+    logits.square().mean().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+def test_orthogonal_unet_has_orthogonal_kernels_with_the_gain_of_relu():
+    model = create_model("unet", in_channels=4, num_classes=5, init="orthogonal", widths=(8, 16))
+    kernel = model.network.encoder[1][0].weight.detach().flatten(1)
+    torch.testing.assert_close(kernel @ kernel.T, 2 * torch.eye(16), atol=1e-5, rtol=0)
+
+
+def test_unknown_init_gets_the_nearest():
+    with pytest.raises(ConfigError, match="unknown init 'orthogonally'; did you mean 'orthogonal'"):
+        create_model("unet", in_channels=1, num_classes=2, init="orthogonally")

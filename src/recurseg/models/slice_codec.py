@@ -140,12 +140,13 @@ def up_convolution(coarse: int, fine: int, *, bias: bool = True) -> nn.ConvTrans
     """A 2 × 2 transposed convolution of stride 2 that repeats each pixel at first.
 
     That is what bilinear weights come to at this size: each output pixel has one input pixel to take from. Channels
-    begin with their own map; where there are fewer inputs than outputs these go round.
+    begin with their own map; of fewer outputs each is the mean of several inputs, of more several repeat one input.
     """
     up = nn.ConvTranspose2d(coarse, fine, 2, stride=2, bias=bias)
+    pairs = torch.arange(max(coarse, fine))
     up.weight.zero_()
-    outputs = torch.arange(fine)
-    up.weight[outputs % coarse, outputs] = 1
+    up.weight[pairs % coarse, pairs % fine] = 1
+    up.weight /= up.weight.sum(0)
     if up.bias is not None:
         up.bias.zero_()
     return up
