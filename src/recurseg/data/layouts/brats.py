@@ -52,6 +52,9 @@ class Release:
     note: str
 
 
+Found = tuple[Release, dict[str, Path]]
+"""What a patient's folder holds: its release, and modality or label → file."""
+
 _ALL = "labels: 1 necrosis, 2 edema, 3 non-enhancing core, 4 enhancing core"
 RELEASES = (
     Release(r"VSD\.Brain.*\.(?:MR_)?(flair|t1c|t1|t2|ot)(?:\.\d+)?", FOUR, {}, _ALL),
@@ -78,7 +81,7 @@ _UNLABELLED = r"valid|test|HGG_LGG"
 
 def recognise(root: Path, as_: As | None) -> DatasetManifest | None:
     """Recognises the folders of patients, alone or in folders of grades and of training, or one patient's folder."""
-    found = {folder: parts for folder in _candidates(root) if (parts := _parts(folder))}
+    found = dict(_patients(root))
     if not found:
         return None
     refuse_as(as_, root)
@@ -106,17 +109,17 @@ def recognise(root: Path, as_: As | None) -> DatasetManifest | None:
     )
 
 
-def _candidates(folder: Path, depth: int = 3) -> Iterator[Path]:
-    """The folders that can be a patient's: this one, those inside, and those in folders of grades and releases."""
-    yield folder
-    for inside in folders(folder) if depth else []:
-        if re.fullmatch(rf"{_GRADE}|.*(?:brats|train|valid|test).*", inside.name, re.IGNORECASE):
-            yield from _candidates(inside, depth - 1)
-        else:
-            yield inside
+def _patients(folder: Path, depth: int = 3) -> Iterator[tuple[Path, Found]]:
+    """The folders of patients: this one, or those inside and in folders of grades and releases."""
+    if parts := _parts(folder):
+        yield folder, parts
+    elif depth:
+        for inside in folders(folder):
+            above = re.fullmatch(rf"{_GRADE}|.*(?:brats|train|valid|test).*", inside.name, re.IGNORECASE)
+            yield from _patients(inside, depth - 1 if above else 0)
 
 
-def _parts(folder: Path) -> tuple[Release, dict[str, Path]] | None:
+def _parts(folder: Path) -> Found | None:
     """The release that a patient's folder belongs to, and modality or label → file."""
     files = volume_files(folder)
     files += [file for sub in folders(folder) if sub.name.startswith("VSD.Brain") for file in volume_files(sub)]
