@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recurseg.evaluation import evaluate
-from recurseg.inference.files import predict
+from recurseg.inference.predict_paths import predict
 from recurseg.training.run import train
 
 pytestmark = pytest.mark.slow

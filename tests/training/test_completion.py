@@ -22,7 +22,7 @@ from recurseg.models import register_model, registry
 from recurseg.preprocess import Preprocessing
 from recurseg.training.deletion import deleted_from_images, deleted_from_window
 from recurseg.training.recipe import DeletionConfig, Recipe, parse_recipe, published_recipe
-from recurseg.training.sampling import Windows
+from recurseg.training.sampling import Arrays, Windows
 from recurseg.training.tasks import TASKS
 
 CONTENT = {
@@ -151,9 +151,9 @@ def test_the_network_sees_what_is_left_and_is_to_give_all(recipe):
     image = stripes(5).astype(np.float32)[None] / 255
     finish = TASKS["regression"].finish(recipe)
     windows = Windows(
-        [(image, np.zeros(image.shape[1:], np.uint8))], (1, 16, 16), recipe.sampling, seed=0, finish=finish
+        [Arrays(image, np.zeros(image.shape[1:], np.uint8))], (1, 16, 16), recipe.sampling, seed=0, finish=finish
     )
-    seen, wanted = windows[3]
+    seen, wanted, _ = windows[3]
     assert any(np.array_equal(wanted[0, 0], section) for section in image[0])
     assert torch.equal(seen[:, :, :8], wanted[:, :, :8])
     assert not seen[:, :, 8:].any()

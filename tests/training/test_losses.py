@@ -1,12 +1,20 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from monai.losses.dice import DiceLoss
 
 from recurseg.data.case import IGNORE
-from recurseg.training.losses import LOSSES, cross_entropy, mean_squared_error, soft_dice
+from recurseg.training.losses import (
+    LOSSES,
+    balanced_cross_entropy,
+    cross_entropy,
+    mean_squared_error,
+    median_frequency_weights,
+    soft_dice,
+)
 
 
 @pytest.fixture
@@ -55,3 +63,20 @@ def test_a_window_without_any_counted_voxel_is_finite(name):
     LOSSES[name](logits, torch.full((1, 3, 3), IGNORE)).backward()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
+
+
+def test_median_frequencies_by_hand():
+    """Two sections of 8 pixels, one of them ignored: class 0 has 9 of 15, class 1 has 4 of 15, class 3 has 2 of 8."""
+    label = np.array([[[0, 0, 0, 0], [1, 1, 3, 3]], [[0, 0, 0, 0], [0, 1, 1, IGNORE]]])
+    weights = median_frequency_weights([label])
+    median = 4 / 15
+    expected = [median / (9 / 15), 1.0, 0.0, median / (2 / 8)]
+    torch.testing.assert_close(weights[:4], torch.tensor(expected))
+    assert not weights[4:].any()
+
+
+def test_balanced_cross_entropy_by_hand_and_equal_weights_are_the_plain_one(batch):
+    logits, labels = torch.zeros(1, 2, 1, 2), torch.tensor([[[0, 1]]])
+    loss = balanced_cross_entropy(torch.tensor([0.5, 3.0]))(logits, labels)
+    assert loss.item() == pytest.approx((0.5 + 3.0) * math.log(2) / 2)
+    torch.testing.assert_close(balanced_cross_entropy(torch.ones(9))(*batch), cross_entropy(*batch))

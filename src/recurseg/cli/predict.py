@@ -25,6 +25,12 @@ def predict(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Predict everything anew and replace files that are there.")
     ] = False,
+    modalities: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME", help="Look at these only, as if the others were missing.")
+    ] = None,
+    subsets: Annotated[
+        bool, typer.Option("--subsets", help="Predict from every subset of the modalities, a folder each.")
+    ] = False,
     window: Annotated[
         str | None, typer.Option(metavar="D,H,W", help="Window size; smaller ones need less memory.")
     ] = None,
@@ -52,6 +58,8 @@ def predict(
         flips=flips,
         keep_largest=keep_largest,
         overwrite=overwrite,
+        modalities=None if modalities is None else modalities.split(","),
+        subsets=subsets,
         as_=as_,
         device=device,
         precision=precision,

@@ -18,8 +18,8 @@ from recurseg.inference.bar import CasesBar
 from recurseg.inference.index import Index, fingerprint
 from recurseg.inference.inputs import Inputs, check_out, collect
 from recurseg.inference.package import package_hash
-from recurseg.inference.predictor import Prediction, Segmenter, load
-from recurseg.inference.tiling import Precision
+from recurseg.inference.predictor import Prediction, Segmenter
+from recurseg.models import accepts_missing
 
 MAPS_FOLDER = "probabilities"
 _NAMED_FAILURES = 8
@@ -84,7 +84,7 @@ def predict_files(
         DataError: Some inputs could not be predicted; it names them, and the others are done.
     """
     paths, out = [Path(path) for path in inputs], Path(out)
-    found = collect(paths, segmenter.spec.modalities, as_=as_)
+    found = collect(paths, segmenter.spec.modalities, missing=accepts_missing(segmenter.model), as_=as_)
     if not found.cases:
         raise _failures(found.failed, len(found.failed), out)
     check_out(out, paths, found.cases)
@@ -152,54 +152,10 @@ def predict_cases(
     return result
 
 
-def predict(
-    run: Path | str,
-    inputs: Path | str | Sequence[Path | str],
-    *,
-    out: Path | str,
-    probabilities: bool = False,
-    flips: bool = False,
-    keep_largest: bool = False,
-    overwrite: bool = False,
-    as_: As | None = None,
-    device: str = "auto",
-    precision: Precision = "float32",
-    window: Sequence[int] | None = None,
-    plugin: str | None = None,
-    quiet: bool = False,
-) -> FilesResult:
-    """Loads a trained model and predicts files: `load` and `predict_files` in one, the command `recurseg predict`.
-
-    Args:
-        run: Run folder or package.
-        inputs: One path or several: image files, folders of sections, folders of cases, data sets.
-        out: Folder for the results, outside of the inputs.
-        probabilities: As for `predict_files`, like `flips`, `keep_largest`, `overwrite`, `as_` and `quiet`.
-        device: As for `load`, like `precision`, `window` and `plugin`.
-
-    Returns:
-        What was written and skipped.
-
-    Raises:
-        ConfigError, DataError, ResourceError: As `load` and `predict_files` do.
-    """
-    segmenter = load(run, device=device, precision=precision, window=window, plugin=plugin)
-    return predict_files(
-        segmenter,
-        [inputs] if isinstance(inputs, str | Path) else inputs,
-        out,
-        probabilities=probabilities,
-        flips=flips,
-        keep_largest=keep_largest,
-        overwrite=overwrite,
-        as_=as_,
-        quiet=quiet,
-    )
-
-
 def _settings(segmenter: Segmenter, **options: bool) -> dict[str, Any]:
     spec = segmenter.spec
-    return {"window": spec.window, "overlap": spec.overlap, "precision": segmenter.precision, **options}
+    settings = {"window": spec.window, "overlap": spec.overlap, "precision": segmenter.precision, **options}
+    return settings if segmenter.given is None else settings | {"given": segmenter.given}
 
 
 def _write(prediction: Prediction, out: Path, segmenter: Segmenter) -> dict[str, Any]:

@@ -29,12 +29,15 @@ class Inputs:
     notes: list[str] = field(default_factory=list)
 
 
-def collect(paths: Sequence[Path], modalities: Sequence[str], *, as_: As | None = None) -> Inputs:
+def collect(
+    paths: Sequence[Path], modalities: Sequence[str], *, missing: bool = False, as_: As | None = None
+) -> Inputs:
     """Finds the cases under paths; what cannot be used is noted and does not stop the rest.
 
     Args:
         paths: Image files, folders of sections, folders of cases, data sets.
         modalities: What the model takes.
+        missing: Whether it copes with missing ones.
         as_: How to take folders of 2-D files, as for `open_dataset`.
 
     Raises:
@@ -51,7 +54,7 @@ def collect(paths: Sequence[Path], modalities: Sequence[str], *, as_: As | None 
         inputs.failed |= {failure.case or str(path): DataError(failure.message) for failure in dataset.failures}
         for case in dataset.cases:
             try:
-                inputs.cases.append(match_modalities(case, modalities))
+                inputs.cases.append(match_modalities(case, modalities, missing=missing))
             except DataError as error:
                 inputs.failed[case.id] = error
     _refuse_one_name(inputs.cases)

@@ -16,6 +16,7 @@ from recurseg.errors import ConfigError, DataError, ResourceError
 from recurseg.inference.components import keep_largest_component
 from recurseg.inference.package import SPEC_NAME, PackageSpec, load_package
 from recurseg.inference.tiling import Precision, predict_probabilities
+from recurseg.models import accepts_missing
 from recurseg.preprocess import prepare, restore, restore_image, restore_scores
 
 
@@ -52,6 +53,7 @@ class Segmenter:
         device: Where the network runs.
         precision: "float32", "bf16" or "fp16", of the network's convolutions.
         package: The folder it was loaded from; None for a model that was never stored.
+        given: The only modalities that it looks at, where its model copes with missing ones; None: all there are.
     """
 
     spec: PackageSpec
@@ -59,6 +61,7 @@ class Segmenter:
     device: torch.device
     precision: Precision = "float32"
     package: Path | None = None
+    given: tuple[str, ...] | None = None
 
     def predict(
         self,
@@ -95,7 +98,8 @@ class Segmenter:
             case = _case_of_array(case, self.spec.modalities, spacing)
         elif not isinstance(case, Case):
             case = _case_at(Path(case))
-        case = match_modalities(case, self.spec.modalities)
+        case = match_modalities(case, self.spec.modalities, missing=accepts_missing(self.model))
+        case = case if self.given is None else _without(case, self.given)
         with _out_of_memory(case, self.spec):
             prepared = prepare(replace(case, label=None), self.spec.preprocessing, modalities=self.spec.modalities)
             scores = predict_probabilities(
@@ -105,6 +109,7 @@ class Segmenter:
                 overlap=self.spec.overlap,
                 flips=flips,
                 precision=self.precision,
+                present=prepared.present,
                 progress=progress,
             )
             if self.spec.task == "regression":
@@ -182,21 +187,41 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
-def match_modalities(case: Case, modalities: Sequence[str]) -> Case:
+def match_modalities(case: Case, modalities: Sequence[str], *, missing: bool = False) -> Case:
     """The case with its images named as the model names them: a single one fits a model of one modality.
 
+    Args:
+        case: As it was opened.
+        modalities: What the model takes.
+        missing: Whether the model copes with missing modalities. It would take an image under a strange name for a
+            missing one, so such names are an error.
+
     Raises:
-        DataError: A modality is missing.
+        DataError: A modality is missing that the model needs, or one is there that it has never seen.
     """
     if len(case.images) == len(modalities) == 1:
-        return replace(case, images={modalities[0]: case.reference})
-    missing = [name for name in modalities if name not in case.images]
-    if missing:
+        return replace(case, images={modalities[0]: case.reference}, modalities=())
+    absent = [name for name in modalities if name not in case.images]
+    if absent and (not missing or len(absent) == len(modalities)):
         raise DataError(
-            f"case {case.id}: no image of modality {', '.join(missing)}; it has {', '.join(case.images)}, "
+            f"case {case.id}: no image of modality {', '.join(absent)}; it has {', '.join(case.images)}, "
             f"the model takes {', '.join(modalities)}: name the files of each modality in a dataset.yaml"
         )
-    return case
+    strange = [name for name in case.images if name not in modalities]
+    if missing and strange:
+        raise DataError(
+            f"case {case.id}: the model was trained on {', '.join(modalities)} and has never seen "
+            f"{', '.join(strange)}: rename or leave it out in a dataset.yaml"
+        )
+    return replace(case, modalities=tuple(modalities))
+
+
+def _without(case: Case, given: Sequence[str]) -> Case:
+    """The case with some of its modalities."""
+    images = {name: volume for name, volume in case.images.items() if name in given}
+    if not images:
+        raise DataError(f"case {case.id}: has none of {', '.join(given)}, only {', '.join(case.images)}")
+    return replace(case, images=images)
 
 
 def _case_at(path: Path) -> Case:

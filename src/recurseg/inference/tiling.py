@@ -30,6 +30,7 @@ def predict_probabilities(
     overlap: float = 0.25,
     flips: bool = False,
     precision: Precision = "float32",
+    present: np.ndarray | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> np.ndarray:
     """Predicts the class probabilities of one prepared image; of a model of regression, the values it gives.
@@ -45,6 +46,7 @@ def predict_probabilities(
         overlap: How far neighbouring windows overlap, a fraction of the window in [0, 1).
         flips: Whether to average over the image and its mirror images along every set of spatial axes.
         precision: Of the network; probabilities are float32 always.
+        present: bool `(C,)`, which channels are there, for models that cope with less; None: all.
         progress: Called with the fraction done, in (0, 1], after every few windows.
 
     Returns:
@@ -68,10 +70,15 @@ def predict_probabilities(
     total, done = len(batch) * window_count(sizes, roi, overlap), 0
     mirrors = _mirrors(roi) if flips else [()]
 
+    def run(part: Tensor) -> Tensor:
+        if present is None:
+            return model(part)
+        return model(part, present=torch.from_numpy(present).to(part.device).expand(len(part), -1))
+
     def network(part: Tensor) -> Tensor:
         nonlocal done
         with torch.autocast(device.type, _DTYPES[precision]) if precision in _DTYPES else nullcontext():
-            views = [model(part.flip(axes)).flip(axes) if axes else model(part) for axes in mirrors]
+            views = [run(part.flip(axes)).flip(axes) if axes else run(part) for axes in mirrors]
         blended = torch.stack([activation(output.float()) for output in views]).mean(dim=0)
         if progress:
             done += len(part)

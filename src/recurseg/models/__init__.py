@@ -2,6 +2,7 @@
 
 from recurseg.models.registry import (
     ModelInfo,
+    accepts_missing,
     create_model,
     list_models,
     load_plugin,
@@ -13,6 +14,7 @@ from recurseg.models.registry import (
 
 __all__ = [
     "ModelInfo",
+    "accepts_missing",
     "create_model",
     "list_models",
     "load_plugin",

@@ -52,6 +52,7 @@ class Prepared:
         spacing: Millimetres per voxel in the order of `spatial`.
         geometry: The way back.
         ranges: Lowest and highest value of each channel before "unit" made them 0 and 1; empty otherwise.
+        present: bool `(C,)`, which channels are there; the others are 0. None: all of them.
     """
 
     image: np.ndarray
@@ -59,6 +60,7 @@ class Prepared:
     spacing: tuple[float, ...]
     geometry: Geometry
     ranges: tuple[tuple[float, float], ...] = ()
+    present: np.ndarray | None = None
 
 
 def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | None = None) -> Prepared:
@@ -67,26 +69,30 @@ def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | No
     Args:
         case: Its images must lie on one grid.
         config: What to do.
-        modalities: Which of its images, in their order; by default all. `config.channels` says what comes of them.
+        modalities: Which of the data set's modalities, in their order; by default all. `config.channels` says what
+            comes of them. Those that the case has no image of become zeros.
 
     Returns:
         Image, label and the way back.
 
     Raises:
-        DataError: A modality is missing or on another grid, an image has NaN or infinite voxels, or resampling is
+        DataError: A modality is unknown or on another grid, an image has NaN or infinite voxels, or resampling is
             wanted where the spacing is not known.
     """
-    modalities = list(case.images) if modalities is None else list(modalities)
-    volumes = {name: _modality(case, name) for name in modalities}
+    modalities = list(case.modalities or case.images) if modalities is None else list(modalities)
+    volumes = {name: _modality(case, name) for name in modalities if name not in case.missing}
     orientation = orientation_of(case.reference, config.orientation)
     oriented = [orientation.apply(_read(case, name, volume, config)) for name, volume in volumes.items()]
     image = np.stack(oriented)  # (C, *spatial)
 
     box = foreground_box(image) if config.crop_foreground else whole_box(image.shape[1:])
     image = image[(slice(None), *box)]
-    by_name = dict(zip(modalities, image, strict=True))
-    channels = [_channel(by_name[name], config, equalise=equalise) for name, equalise in config.channels(modalities)]
-    image = np.stack([normalise(channel, config.normalise) for channel in channels])
+    by_name = dict(zip(volumes, image, strict=True))
+    wanted = config.channels(modalities)
+    channels = [_channel(by_name[name], config, equalise=equalise) for name, equalise in wanted if name in by_name]
+    present = np.array([name in by_name for name, _ in wanted])
+    image = np.zeros((len(present), *image.shape[1:]), np.float32)
+    image[present] = [normalise(channel, config.normalise) for channel in channels]
 
     spacing = tuple(float(case.spacing[axis]) for axis in orientation.axes)
     shape = _resampled_shape(case, image.shape[1:], spacing, config)
@@ -97,6 +103,7 @@ def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | No
         spacing=tuple(mm * old / new for mm, old, new in zip(spacing, geometry.box_shape, shape, strict=True)),
         geometry=geometry,
         ranges=tuple(value_range(channel) for channel in channels) if config.normalise == "unit" else (),
+        present=None if present.all() else present,
     )
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from recurseg.data.phantoms import write_phantom
 from recurseg.errors import ConfigError
 from recurseg.evaluation import Evaluation, evaluate
-from recurseg.inference.files import predict
+from recurseg.inference.predict_paths import predict
 from recurseg.training.run import Run, train
 
 TRAINED_ON, UNSEEN = 1, 2

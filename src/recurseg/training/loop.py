@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from recurseg.errors import ConfigError
+from recurseg.models import accepts_missing
 from recurseg.training.checkpoint import Checkpoints, Progress
 from recurseg.training.log import Log
 from recurseg.training.optimizers import learning_rate
 from recurseg.training.recipe import Recipe, Stage
-from recurseg.training.sampling import Arrays, Windows, batches
+from recurseg.training.sampling import Arrays, Sample, Windows, batches
 from recurseg.training.tasks import TASKS
 
 MAX_SKIPPED = 20
@@ -24,6 +25,9 @@ MAX_SKIPPED = 20
 
 Validate = Callable[[nn.Module], dict[str, float]]
 """Model → metric id → value over the held-out cases."""
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(What the network gives, what it is to give) → what is minimised."""
 
 Report = Callable[[int, float, float, str], None]
 """What shows progress: step, loss, learning rate, and a note or ""."""
@@ -55,7 +59,18 @@ class Training:
         """The samples of a stage."""
         recipe = self.recipe
         finish = TASKS[recipe.task].finish(recipe)
-        return Windows(self.cases, stage.window, recipe.sampling, seed=recipe.seed, finish=finish)
+        return Windows(
+            self.cases,
+            stage.window,
+            recipe.sampling,
+            seed=recipe.seed,
+            non_empty=stage.sections == "non_empty",
+            finish=finish,
+        )
+
+    def loss(self, stage: Stage) -> Loss:
+        """What a stage minimises."""
+        return TASKS[self.recipe.task].loss(stage.loss or self.recipe.loss, self.cases)
 
 
 def fit(training: Training, progress: Progress, log: Log, report: Report) -> Progress:
@@ -81,13 +96,14 @@ def fit(training: Training, progress: Progress, log: Log, report: Report) -> Pro
     update = Update(recipe, training.model, training.optimizer, progress)
     for stage in recipe.stages:
         first = min(max(progress.step - done, 0), stage.steps)
+        minimised = training.loss(stage)
         loader = batches(training.windows(stage), stage, first, samples, recipe.sampling.workers)
         started = time.perf_counter()
-        for within, (image, target) in enumerate(loader, start=first):
+        for within, sample in enumerate(loader, start=first):
             if progress.stopped:
                 return progress
-            rate = learning_rate(recipe.schedule, recipe.optimizer.lr, within, stage.steps)
-            loss, norm = update(image, target, rate, seed=recipe.seed * 1_000_003 + done + within)
+            rate = learning_rate(recipe.schedule, stage.lr or recipe.optimizer.lr, within, stage.steps)
+            loss, norm = update(sample, minimised, rate, seed=recipe.seed * 1_000_003 + done + within)
             progress.step = done + within + 1
             seconds = time.perf_counter() - started
             values = {"loss": loss, "lr": rate, "grad_norm": norm, "seconds": round(seconds, 4)}
@@ -115,7 +131,7 @@ class Update:
     """One update of the weights, in the recipe's precision.
 
     Args:
-        recipe: Loss, precision, clipping.
+        recipe: Precision, clipping.
         model: The network.
         optimizer: Over its weights.
         progress: Counts updates that were left out.
@@ -125,19 +141,19 @@ class Update:
         self, recipe: Recipe, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
     ) -> None:
         self.model, self.optimizer, self.progress = model, optimizer, progress
-        self.loss, self.clip_norm = TASKS[recipe.task].LOSSES[recipe.loss], recipe.clip_norm or math.inf
+        self.clip_norm = recipe.clip_norm or math.inf
         self.device = next(model.parameters()).device
         self.low = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(recipe.precision)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         if progress.scaler:
             self.scaler.load_state_dict(progress.scaler)
 
-    def __call__(self, image: Tensor, target: Tensor, rate: float, *, seed: int) -> tuple[float, float]:
+    def __call__(self, sample: Sample, minimised: Loss, rate: float, *, seed: int) -> tuple[float, float]:
         """Loss and gradient norm of one batch; updates the weights where both are finite.
 
         Args:
-            image: `(B, C, D, H, W)`.
-            target: What the network is to give: labels `(B, D, H, W)`, or an image as `image`.
+            sample: Image `(B, C, D, H, W)`, what the network is to give, and which channels are there `(B, C)`.
+            minimised: The loss.
             rate: Learning rate.
             seed: Of everything random in the model.
         """
@@ -145,13 +161,14 @@ class Update:
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        image, target = image.to(self.device), target.to(self.device)
+        image, target, present = (part.to(self.device) for part in sample)
+        given = {"present": present} if accepts_missing(self.model) else {}
         if getattr(self.model, "spatial_dims", 3) == 2:
             image, target = image.squeeze(-3), target.squeeze(-3)
         self.optimizer.zero_grad()
         with torch.autocast(self.device.type, self.low, enabled=self.low is not None):
-            output = self.model(image)
-        loss = self.loss(output.float(), target)
+            output = self.model(image, **given)
+        loss = minimised(output.float(), target)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)

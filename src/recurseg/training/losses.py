@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -31,6 +32,45 @@ def cross_entropy(logits: Logits, labels: Labels) -> Tensor:
     """Negative log-probability of the true class, mean over voxels."""
     total = F.cross_entropy(as_softmax(logits), labels, ignore_index=IGNORE, reduction="sum")
     return total / (labels != IGNORE).sum().clamp(min=1)
+
+
+def balanced_cross_entropy(weights: Float[Tensor, " k"]) -> Loss:
+    """Builds the mean over voxels of weight of the true class times its negative log-probability.
+
+    Args:
+        weights: Of each class; one for every logit or more. See `median_frequency_weights`.
+    """
+
+    def loss(logits: Logits, labels: Labels) -> Tensor:
+        logits = as_softmax(logits)
+        own = weights[: logits.shape[1]].to(logits)
+        total = F.cross_entropy(logits, labels, own, ignore_index=IGNORE, reduction="sum")
+        return total / (labels != IGNORE).sum().clamp(min=1)
+
+    return loss
+
+
+def median_frequency_weights(labels: Iterable[np.ndarray]) -> Float[Tensor, " 255"]:
+    """Weights of classes by median frequency: the median of all frequencies over a class's own.
+
+    A class's frequency is its voxels over all counted voxels of the sections that hold it. A class that no section
+    holds weighs nothing and has no part in the median.
+
+    Args:
+        labels: Of the training cases, `(D, H, W)`; 255 is not counted.
+
+    Source: Tseng et al. 2017, section 3.5, after Eigen and Fergus 2015.
+    """
+    voxels, room = np.zeros(IGNORE), np.zeros(IGNORE)
+    for section in (section for label in labels for section in label):
+        counts = np.bincount(section.ravel(), minlength=IGNORE + 1)[:IGNORE]
+        voxels += counts
+        room += counts.sum() * (counts > 0)
+    there = voxels > 0
+    frequency = voxels[there] / room[there]
+    weights = torch.zeros(IGNORE)
+    weights[torch.from_numpy(there)] = torch.from_numpy(np.median(frequency) / frequency).float()
+    return weights
 
 
 def soft_dice(logits: Logits, labels: Labels) -> Tensor:

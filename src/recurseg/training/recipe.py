@@ -17,9 +17,8 @@ from recurseg.evaluation.metrics import METRICS
 from recurseg.preprocess import Preprocessing
 
 SCHEMA_VERSION = 1
-ADDED = ("task", "deletion", "paste_known")
-"""Keys that recipes of earlier versions have not: with their defaults they do not change a recipe's digest."""
 Axis = Literal["D", "H", "W"]
+Loss = Literal["mean_squared_error", "cross_entropy", "balanced_cross_entropy", "soft_dice", "dice_cross_entropy"]
 
 
 class _Config(BaseModel):
@@ -52,6 +51,8 @@ class SamplingConfig(_Config):
     """Largest offset added to a window, in units of the normalised intensity."""
     contrast: float = Field(default=0.0, ge=0, lt=1)
     """Largest relative change of contrast."""
+    modality_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Probability with which each modality is left out of a window; at least one stays."""
     noise: float = Field(default=0.0, ge=0)
     """Largest standard deviation of added Gaussian noise."""
     workers: int = Field(default=0, ge=0)
@@ -108,6 +109,12 @@ class Stage(_Config):
     """Size of the training windows (D, H, W); D = 1 for images and for two-dimensional models."""
     batch: PositiveInt = 1
     """Windows an update."""
+    sections: Literal["all", "non_empty"] = "all"
+    """non_empty: each window holds foreground in some of its sections."""
+    loss: Loss | None = None
+    """What this stage minimises, instead of the recipe's loss."""
+    lr: float | None = Field(default=None, gt=0)
+    """Learning rate at its start, instead of the optimiser's."""
 
 
 class ValidationConfig(_Config):
@@ -158,8 +165,8 @@ class Recipe(_Config):
     """What happens to a case before the network."""
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
     """How windows are drawn and augmented."""
-    loss: Literal["mean_squared_error", "cross_entropy", "soft_dice", "dice_cross_entropy"] = "dice_cross_entropy"
-    """What is minimised."""
+    loss: Loss = "dice_cross_entropy"
+    """What is minimised; `balanced_cross_entropy` weighs classes by median frequency over the training cases."""
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     """How it is minimised."""
     schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
@@ -197,8 +204,9 @@ class Recipe(_Config):
             raise ValueError(f"validation.metric: {metric} is not for task {self.task}")
         if (self.deletion is not None) != completes or (self.paste_known and not completes):
             raise ValueError("deletion and paste_known belong to task regression, which needs a deletion")
-        if completes and self.loss != "mean_squared_error":
-            raise ValueError(f"loss: {self.loss} is for classes: take mean_squared_error for task regression")
+        for loss in (self.loss, *(stage.loss or self.loss for stage in self.stages)):
+            if completes and loss != "mean_squared_error":
+                raise ValueError(f"loss: {loss} is for classes: take mean_squared_error for task regression")
         if completes and (self.preprocessing.normalise != "unit" or self.preprocessing.local_contrast):
             raise ValueError("preprocessing: task regression needs normalise unit and no local_contrast")
         return self
@@ -217,12 +225,27 @@ class Recipe(_Config):
 
     def digest(self) -> str:
         """SHA-256 of all that decides the training: not where the data lie, nor why."""
-        unset = {key for key in ADDED if getattr(self, key) == Recipe.model_fields[key].default}
-        content = self.model_dump(mode="json", exclude={"data", "why", *unset})
+        exclude: Any = {"data": True, "why": True, **_left_out(self), "sampling": _left_out(self.sampling)}
+        exclude["stages"] = {number: _left_out(stage) for number, stage in enumerate(self.stages)}
+        content = self.model_dump(mode="json", exclude=exclude)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+
+
+ADDED: dict[type, tuple[str, ...]] = {
+    Recipe: ("task", "deletion", "paste_known"),
+    SamplingConfig: ("modality_dropout",),
+    Stage: ("sections", "loss", "lr"),
+}
+"""Part of a recipe → keys that recipes of earlier versions have not."""
+
+
+def _left_out(config: _Config) -> dict[str, bool]:
+    """Added keys that have their defaults: a digest goes without them, so that those of older recipes stand."""
+    fields = type(config).model_fields
+    return {key: True for key in ADDED[type(config)] if getattr(config, key) == fields[key].default}
 
 
 def parse_recipe(content: Any, source: str) -> Recipe:

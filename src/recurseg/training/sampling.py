@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,8 +13,34 @@ from recurseg.data.case import IGNORE
 from recurseg.training.augment import augmentation
 from recurseg.training.recipe import SamplingConfig, Stage
 
-Arrays = tuple[np.ndarray, np.ndarray]
-"""Image `(C, D, H, W)` float32 and label `(D, H, W)` of one prepared case."""
+
+class Arrays(NamedTuple):
+    """What windows of one prepared case are cut from.
+
+    Attributes:
+        image: float32 `(C, D, H, W)`.
+        label: `(D, H, W)`.
+        present: bool `(C,)`, which channels are there; None: all of them.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    present: np.ndarray | None = None
+
+
+class Sample(NamedTuple):
+    """What the network sees and is to give; batched, each with a first axis more.
+
+    Attributes:
+        image: float32 `(C, D, H, W)`, zero where a channel is not present.
+        target: Label `(D, H, W)`, or what else is to be given.
+        present: bool `(C,)`.
+    """
+
+    image: torch.Tensor
+    target: torch.Tensor
+    present: torch.Tensor
+
 
 Finish = Callable[[torch.Tensor, torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
 """Augmented image `(C, D, H, W)`, label `(D, H, W)` and number of a sample → what the network sees and is to give."""
@@ -32,7 +59,9 @@ class Windows(Dataset):
         window: Size (D, H, W).
         config: How windows are drawn and augmented.
         seed: s.
-        finish: Makes the sample of an augmented window; by default it is image and label.
+        non_empty: Whether windows that are not centred on a foreground voxel hold one in some of their sections; all
+            ranges of sections of which that is true are equally likely.
+        finish: Makes image and target of an augmented window; by default they are image and label.
     """
 
     def __init__(
@@ -42,17 +71,30 @@ class Windows(Dataset):
         config: SamplingConfig,
         *,
         seed: int,
+        non_empty: bool = False,
         finish: Finish | None = None,
     ) -> None:
         self.finish = finish
         self.cases, self.window, self.seed = cases, window, seed
         self.fraction, self.augment = config.foreground, augmentation(config)
-        self.foreground = [_foreground_voxels(label, case) for case, (_, label) in enumerate(cases)]
+        self.modality_dropout = config.modality_dropout
+        self.foreground = [_foreground_voxels(case.label, number) for number, case in enumerate(cases)]
         self.with_foreground = [case for case, classes in enumerate(self.foreground) if classes]
+        self.sections = _non_empty_sections(cases, window[0]) if non_empty else []
 
-    def __getitem__(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sample n: image `(C, D, H, W)` and label `(D, H, W)`, or what `finish` makes of them."""
+    def __getitem__(self, n: int) -> Sample:
+        """Sample number n."""
         random = np.random.default_rng([self.seed, n])
+        case, start = self._place(random)
+        image, label = _cut(self.cases[case], start, self.window)
+        image, target = self.augment(image, label, random)
+        if self.finish:
+            image, target = self.finish(image, target, n)
+        present = self._present(self.cases[case], n)
+        return Sample(image.masked_fill(~present[:, None, None, None], 0), target, present)
+
+    def _place(self, random: np.random.Generator) -> tuple[int, np.ndarray]:
+        """Number of a case, and first voxel (D, H, W) of a window, before the image where it is smaller."""
         if self.with_foreground and random.random() < self.fraction:
             case = self.with_foreground[random.integers(len(self.with_foreground))]
             classes = self.foreground[case]
@@ -61,16 +103,30 @@ class Windows(Dataset):
             wander = [random.integers(-(size // 4), size // 4 + 1) for size in self.window]
             start = centre - np.array(self.window) // 2 + wander
         else:
-            case = int(random.integers(len(self.cases)))
-            start = None
-        image, label = self.cases[case]
-        room = np.array(label.shape) - self.window
-        if start is None:
+            first = None
+            if self.sections:
+                case, first = self.sections[random.integers(len(self.sections))]
+            else:
+                case = int(random.integers(len(self.cases)))
+            room = self._room(case)
             start = random.integers(np.minimum(room, 0), np.maximum(room, 0) + 1)
-        start = np.where(room >= 0, np.clip(start, 0, np.maximum(room, 0)), room // 2)
-        image, label = _cut(image, label, start, self.window)
-        sample = self.augment(image, label, random)
-        return self.finish(*sample, n) if self.finish else sample
+            start[0] = start[0] if first is None else first
+        room = self._room(case)
+        return case, np.where(room >= 0, np.clip(start, 0, np.maximum(room, 0)), room // 2)
+
+    def _room(self, case: int) -> np.ndarray:
+        return np.array(self.cases[case].label.shape) - self.window
+
+    def _present(self, case: Arrays, n: int) -> torch.Tensor:
+        """Which channels sample n shows: those that are there, some of them dropped, at least one kept."""
+        there = np.ones(len(case.image), bool) if case.present is None else case.present
+        if not self.modality_dropout:
+            return torch.from_numpy(there)
+        random = np.random.default_rng([self.seed, n, 1])
+        kept = there & (random.random(len(there)) >= self.modality_dropout)
+        if not kept.any():
+            kept[random.choice(np.flatnonzero(there))] = True
+        return torch.from_numpy(kept)
 
 
 def batches(windows: Windows, stage: Stage, first: int, offset: int, workers: int) -> DataLoader:
@@ -93,7 +149,18 @@ def _foreground_voxels(label: np.ndarray, case: int) -> list[np.ndarray]:
     return voxels
 
 
-def _cut(image: np.ndarray, label: np.ndarray, start: np.ndarray, window: Sequence[int]) -> Arrays:
+def _non_empty_sections(cases: Sequence[Arrays], depth: int) -> list[tuple[int, int]]:
+    """Number of the case and first section of each range of so many sections that holds foreground."""
+    found = []
+    for number, case in enumerate(cases):
+        filled = ((case.label != 0) & (case.label != IGNORE)).any(axis=(1, 2))
+        starts = range(max(len(filled) - depth, 0) + 1)
+        found += [(number, start) for start in starts if filled[start : start + depth].any()]
+    return found
+
+
+def _cut(case: Arrays, start: np.ndarray, window: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    image, label, _ = case
     lower, upper = np.maximum(start, 0), np.minimum(start + window, label.shape)
     inside = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
     image, label = image[:, *inside], label[inside]

@@ -15,14 +15,14 @@ from rich.progress import track
 from torch import nn
 
 from recurseg.data.case import Case
-from recurseg.data.dataset import Dataset
+from recurseg.data.dataset import Dataset, require_complete
 from recurseg.data.files import write_json
 from recurseg.data.splits import Split
 from recurseg.errors import ConfigError, DataError
 from recurseg.evaluation import METRICS
 from recurseg.inference.package import PackageSpec, load_package, save_package
 from recurseg.inference.predictor import load, package_folder
-from recurseg.models import create_model, load_plugin
+from recurseg.models import accepts_missing, create_model, load_plugin
 from recurseg.preprocess import Prepared, prepare
 from recurseg.training.allocation import keep_freed_memory
 from recurseg.training.checkpoint import Checkpoints, Progress
@@ -104,9 +104,21 @@ class Trainer:
         two_dimensional = model.spatial_dims == 2
         if two_dimensional and any(stage.window[0] > 1 for stage in self.recipe.stages):
             raise ConfigError(f"model {config.name} takes sections one by one: its windows need a first size of 1")
+        self._check_modalities(model)
         if init is not None:
             _copy_weights(model, config.name, Path(init))
         return model.to(self.device)
+
+    def _check_modalities(self, model: nn.Module) -> None:
+        """Missing modalities are for models that cope with them, and each of them must be seen somewhere."""
+        name = self.recipe.model.name
+        if not accepts_missing(model):
+            if self.recipe.sampling.modality_dropout:
+                raise ConfigError(f"sampling.modality_dropout: model {name} needs every modality: set it to 0")
+            require_complete(self.dataset, name)
+        for modality in self.dataset.modalities:
+            if all(modality in case.missing for case in self.split.train):
+                raise DataError(f"{self.dataset.root}: no training case has {modality}: leave it out of the manifest")
 
     def _prepared(self, cases: Sequence[Case], what: str) -> list[tuple[Case, Prepared]]:
         shown = track(cases, f"Reading {what} cases", console=self.console, transient=True)

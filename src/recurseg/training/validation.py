@@ -60,6 +60,7 @@ class Validator:
             window=self.recipe.prediction.window,
             overlap=self.recipe.prediction.overlap,
             precision=self.recipe.precision,
+            present=held.prepared.present,
         )
         found = {held.case.id: restore(scores, held.prepared.geometry)}
         result = evaluate(

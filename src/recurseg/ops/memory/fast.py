@@ -126,7 +126,9 @@ def backward(
     parts = [to_keys.flatten(1), to_erase, to_add, to_gate]
     if tape.strengths is not None and to_read_strengths is not None and to_write_strength is not None:
         to_strengths = torch.cat([to_read_strengths.squeeze(2), to_write_strength], dim=1)
-        parts.append(to_strengths.mul_(1 - torch.exp(1 - tape.strengths).squeeze(2)))  # softplus' = 1 - exp(-softplus)
+        parts.append(
+            to_strengths.mul_(1 - torch.exp(1 - tape.strengths).squeeze(2))
+        )  # softplus' = 1 - exp(-softplus)
     return torch.cat(parts, dim=1), to_content
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,11 +42,6 @@ class Validator(Protocol):
 class Task(Protocol):
     """The functions of a task's module."""
 
-    @property
-    def LOSSES(self) -> Mapping[str, Callable[[Tensor, Tensor], Tensor]]:
-        """Name → loss of (what the network gives, what it is to give)."""
-        ...
-
     def require(self, dataset: Dataset, /) -> None:
         """Makes sure that a data set can be trained on. Raises DataError or ConfigError where it cannot."""
         ...
@@ -57,6 +52,10 @@ class Task(Protocol):
 
     def arrays(self, prepared: Prepared, /) -> Arrays:
         """A prepared case as windows are cut from it."""
+        ...
+
+    def loss(self, name: str, cases: Sequence[Arrays], /) -> Callable[[Tensor, Tensor], Tensor]:
+        """A loss of (what the network gives, what it is to give) by its name; some look at the training cases."""
         ...
 
     def finish(self, recipe: Recipe, /) -> Finish:

@@ -25,8 +25,6 @@ from recurseg.training.deletion import deleted_from_window
 from recurseg.training.recipe import Recipe
 from recurseg.training.sampling import Arrays, Finish
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mean_squared_error": mse_loss}
-
 ALTERED = "altered"
 """Folder of the held-out images as the network saw them."""
 
@@ -43,9 +41,13 @@ def meaning(dataset: Dataset) -> dict[str, Any]:
     return {"num_classes": 1, "class_names": [], "label_map": {}}
 
 
+def loss(name: str, cases: Sequence[Arrays]) -> Callable[[Tensor, Tensor], Tensor]:
+    return mse_loss
+
+
 def arrays(prepared: Prepared) -> Arrays:
     image = prepared.image if prepared.image.ndim == 4 else prepared.image[:, None]
-    return image, np.zeros(image.shape[1:], np.uint8)  # no foreground: windows lie anywhere
+    return Arrays(image, np.zeros(image.shape[1:], np.uint8))  # no foreground: windows lie anywhere
 
 
 def finish(recipe: Recipe) -> Finish:

@@ -14,12 +14,12 @@ from recurseg.inference.files import predict_cases
 from recurseg.inference.inputs import Inputs
 from recurseg.inference.predictor import Segmenter
 from recurseg.preprocess import Prepared
-from recurseg.training.losses import LOSSES
+from recurseg.training.losses import LOSSES, Loss, balanced_cross_entropy, median_frequency_weights
 from recurseg.training.recipe import Recipe
 from recurseg.training.sampling import Arrays, Finish
 from recurseg.training.validation import Validator
 
-__all__ = ["LOSSES", "arrays", "finish", "meaning", "measure", "require", "validator"]
+__all__ = ["arrays", "finish", "loss", "meaning", "measure", "require", "validator"]
 
 require = require_trainable
 validator = Validator
@@ -33,13 +33,18 @@ def meaning(dataset: Dataset) -> dict[str, Any]:
     }
 
 
+def loss(name: str, cases: Sequence[Arrays]) -> Loss:
+    if name == "balanced_cross_entropy":
+        return balanced_cross_entropy(median_frequency_weights(case.label for case in cases))
+    return LOSSES[name]
+
+
 def arrays(prepared: Prepared) -> Arrays:
-    assert prepared.label is not None
-    return (
-        (prepared.image[:, None], prepared.label[None])
-        if prepared.label.ndim == 2
-        else (prepared.image, prepared.label)
-    )
+    image, label = prepared.image, prepared.label
+    assert label is not None
+    if label.ndim == 2:
+        image, label = image[:, None], label[None]
+    return Arrays(image, label, prepared.present)
 
 
 def finish(recipe: Recipe) -> Finish:
