@@ -53,15 +53,18 @@ def grow_glioma(rng: np.random.Generator, tissue: Tissue, depth: Field, spacing:
     Returns:
         Shares of the tumour's tissues, arrays of the brain's shape.
     """
-    foci = 1 + int(rng.uniform() < TWO_FOCI)
     warp = [4 * smooth_noise(rng, depth.shape, 18 / spacing) for _ in range(3)]
     core = np.full(depth.shape, -1e3, np.float32)
     reach = core.copy()  # of the edema
-    for focus in range(foci):
-        radius = rng.uniform(*CORE) * (1 if focus == 0 else 0.7)
-        distance = _distance(rng, _seat(rng, tissue, depth, radius, spacing, core), warp, spacing)
+    foci = 0
+    for radius in rng.uniform(*CORE) * np.array([1, 0.7] if rng.uniform() < TWO_FOCI else [1]):
+        seats = _seats(tissue, depth, radius, core)
+        if foci and not len(seats):
+            break
+        distance = _distance(rng, rng.choice(seats) * spacing, warp, spacing)
         core = np.maximum(core, radius - distance)
         reach = np.maximum(reach, radius + rng.uniform(*EDEMA) - distance)
+        foci += 1
 
     core += 1.6 * smooth_noise(rng, depth.shape, 7 / spacing)
     shell = rng.uniform(2.8, 4.5) * np.clip(1 + 0.8 * smooth_noise(rng, depth.shape, 18 / spacing), 0.2, 2.5)
@@ -78,14 +81,11 @@ def grow_glioma(rng: np.random.Generator, tissue: Tissue, depth: Field, spacing:
     return Glioma(dead, swollen - solid, solid - lit, lit - dead, foci)
 
 
-def _seat(
-    rng: np.random.Generator, tissue: Tissue, depth: Field, radius: float, spacing: np.ndarray, others: Field
-) -> np.ndarray:
-    """A voxel in the white matter of the cerebrum, deep enough and clear of other foci."""
+def _seats(tissue: Tissue, depth: Field, radius: float, others: Field) -> np.ndarray:
+    """Voxels `(N, 3)` in the white matter of the cerebrum, deep enough and clear of other foci."""
     height = np.arange(depth.shape[2]) / depth.shape[2]
-    wanted = (tissue.wm > 0.7) & (depth > 0.55 * radius + 4) & (height > 0.36) & (height < 0.78) & (others < -radius)
-    seats = np.argwhere(wanted if wanted.any() else depth == depth.max())
-    return seats[rng.integers(len(seats))] * spacing
+    cerebrum = (tissue.wm > 0.7) & (height > 0.36) & (height < 0.78)
+    return np.argwhere(cerebrum & (depth > 0.55 * radius + 4) & (others < -radius - 10))
 
 
 def _distance(rng: np.random.Generator, centre: np.ndarray, warp: list[Field], spacing: np.ndarray) -> Field:
