@@ -221,6 +221,6 @@ def test_brats_2015_as_deepmedic_takes_it_is_read_as_it_lies():
     assert (dataset.manifest.layout, dataset.modalities) == ("brats", ["FLAIR", "T1c"])
     assert (len(dataset.cases), dataset.class_names) == (4, FOUR)
     case = next(case for case in dataset.cases if case.id == "brats_2013_pat0004_1")
-    stored = np.asanyarray(nib.load(root / case.id / "OTMultiClass.nii.gz").dataobj)
+    stored = np.asanyarray(nib.Nifti1Image.from_filename(root / case.id / "OTMultiClass.nii.gz").dataobj)
     assert (class_labels(case) == stored).all()
     require_trainable(dataset)

@@ -23,8 +23,7 @@ def frames(root: Path, split: str, video: str, numbers, *, suffix="png", label: 
         (root / split).mkdir(parents=True, exist_ok=True)
         picture = RNG.integers(0, 255, (6, 16, 3)).astype(np.uint8)
         picture[..., 0] = number % 256
-        options = {"lossless": True} if suffix == "webp" else {}
-        Image.fromarray(picture).save(root / split / f"{name}.{suffix}", **options)
+        Image.fromarray(picture).save(root / split / f"{name}.{suffix}", lossless=True)  # which WebP alone asks for
         if label:
             (root / f"{split}annot").mkdir(parents=True, exist_ok=True)
             classes = np.zeros((6, 16), np.uint8)

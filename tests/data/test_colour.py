@@ -1,5 +1,9 @@
 """Colour images: three modalities that read one file; grey stays grey."""
 
+import os
+from pathlib import Path
+
+import nibabel as nib
 import numpy as np
 import pytest
 import tifffile
@@ -16,10 +20,10 @@ RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 255, (6, 8, 3)).astype(np.uint8)
 
 
-def save(path, pixels=PICTURE, mode: str | None = None):
+def save(path: Path, pixels: np.ndarray = PICTURE, mode: str | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(np.asarray(pixels, np.uint8))
-    (picture.convert(mode) if mode else picture).save(path, **({"lossless": True} if path.suffix == ".webp" else {}))
+    (picture.convert(mode) if mode else picture).save(path, lossless=True)  # which WebP alone asks for
     return path
 
 
@@ -69,8 +73,6 @@ def test_colour_stacks_are_folders_of_files_or_pages_of_a_tiff(tmp_path):
 
 
 def test_formats_without_colour_have_no_channels(tmp_path):
-    import nibabel as nib
-
     nib.save(nib.Nifti1Image(np.zeros((4, 4, 4)), np.eye(4)), tmp_path / "a.nii.gz")
     with pytest.raises(DataError, match=r"a\.nii\.gz: has no colour channels"):
         open_volume(tmp_path / "a.nii.gz", channel=0)
@@ -96,8 +98,6 @@ def test_a_file_is_decoded_once_for_its_three_channels(tmp_path, monkeypatch):
 
 
 def test_a_file_that_was_written_anew_is_read_anew(tmp_path):
-    import os
-
     path = save(tmp_path / "a.png")
     volume = open_volume(path, channel=0)
     volume.array[...]

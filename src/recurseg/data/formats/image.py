@@ -64,9 +64,12 @@ def open_image(path: Path, *, max_bytes: int, channel: int | None = None) -> Vol
     if frames > 1:
         raise DataError(f"{path}: holds {frames} frames; save them as a TIFF stack or a folder of files")
     dtype = np.dtype(stored)
-    coloured = channel is not None and mode not in _GREY
-    check_budget(path, (height, width, 3 if coloured else len(mode) if mode in _COLOUR else 1), dtype, max_bytes)
-    read = partial(_read_channel, path, channel) if coloured else partial(_read, path, dtype)
+    if channel is None or mode in _GREY:
+        read, planes = partial(_read, path, dtype), len(mode) if mode in _COLOUR else 1
+        notes = _NOTES.get(mode, (EQUAL_CHANNELS,) if mode in _COLOUR else ())
+    else:
+        read, planes, notes = partial(_read_channel, path, channel), 3, ()
+    check_budget(path, (height, width, planes), dtype, max_bytes)
     return Volume(
         array=Deferred((height, width), dtype, read),
         spacing=(1.0, 1.0),
@@ -74,7 +77,7 @@ def open_image(path: Path, *, max_bytes: int, channel: int | None = None) -> Vol
         path=path,
         format="image",
         spacing_known=False,
-        notes=() if coloured else _NOTES.get(mode, (EQUAL_CHANNELS,) if mode in _COLOUR else ()),
+        notes=notes,
     )
 
 
