@@ -29,6 +29,10 @@ def evaluate(
     sections: Annotated[
         str | None, typer.Option(metavar="A-B", help="Only these sections of a stack, counted from 0.")
     ] = None,
+    regions: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=C,C", help="Measure classes as one mask, such as core=1,3,4; for several, again."),
+    ] = None,
     failures: Annotated[
         str | None, typer.Option(metavar="LIMIT", help="Count cases with a Dice below LIMIT, or METRIC=LIMIT.")
     ] = None,
@@ -45,6 +49,7 @@ def evaluate(
         spacing=millimetres(spacing),
         class_names=listed(classes),
         sections=sections,
+        regions=named_classes(regions),
         failures=failures,
     )
     written = save(found, out)
@@ -79,6 +84,22 @@ def millimetres(text: str | None) -> tuple[float, ...] | None:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise ConfigError(f"--spacing {text}: write millimetres with commas, such as 1,1,5") from None
+
+
+def named_classes(texts: list[str] | None) -> dict[str, list[int]] | None:
+    """Reads "complete=1,2,3,4 core=1,3,4", in one text or in several; None stays None."""
+    from recurseg.errors import ConfigError
+
+    if texts is None:
+        return None
+    found = {}
+    for part in " ".join(texts).split():
+        name, _, classes = part.partition("=")
+        try:
+            found[name] = [int(number) for number in classes.split(",")]
+        except ValueError:
+            raise ConfigError(f"--regions {part}: write a name and its classes, such as core=1,3,4") from None
+    return found
 
 
 def check_out(out: Path | None) -> None:

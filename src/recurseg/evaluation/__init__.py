@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from recurseg.evaluation.comparison import Comparison as Comparison
     from recurseg.evaluation.comparison import compare as compare
+    from recurseg.evaluation.confusion import Confusion as Confusion
     from recurseg.evaluation.failures import Limit as Limit
     from recurseg.evaluation.metrics import METRICS as METRICS
     from recurseg.evaluation.metrics import Metric as Metric
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Comparison": "comparison",
+    "Confusion": "confusion",
     "Evaluation": "result",
     "Limit": "failures",
     "METRICS": "metrics",
@@ -33,6 +35,7 @@ _HOME = {
 __all__ = [
     "METRICS",
     "Comparison",
+    "Confusion",
     "Evaluation",
     "Limit",
     "Metric",

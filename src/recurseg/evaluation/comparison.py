@@ -20,6 +20,7 @@ from recurseg.evaluation.statistics import Paired, paired
 class Line:
     """The paired comparison of one metric and class; `pairs` holds (case, first, second).
 
+    A pooled metric is compared over all cases together; its pairs are the values that a case would have by itself.
     `failures` is there where a limit of this metric was asked for.
     """
 
@@ -121,7 +122,8 @@ def compare(
 
     Returns:
         Paired differences with a bootstrap interval and the Wilcoxon signed-rank test from six cases up,
-        and wins, losses and ties. A case where either value is undefined is left out and listed.
+        and wins, losses and ties. A case where either value is undefined is left out and listed. The interval of a
+        pooled metric is of the difference of both pooled values, over the same cases drawn for both; it has no test.
 
     Raises:
         DataError: The cases differ (named), or there is nothing in common.
@@ -151,8 +153,34 @@ def compare(
         if limit and limit.metric == metric:
             failed = compare_failures(dict(zip(cases, x, strict=True)), dict(zip(cases, y, strict=True)), limit)
         lines.append(Line(metric, name, unit, paired(x, y, higher_is_better=higher), defined, undefined, failed))
+    lines += _pooled_lines(a, b, wanted)
     if not lines:
         raise DataError("the two evaluations share no defined metric of a class: evaluate both with the same metrics")
     if limit and not any(line.failures for line in lines):
         raise ConfigError(f"failures by {limit.metric}: the evaluations share no value of it")
     return Comparison(lines, notes, limit)
+
+
+def _pooled_lines(first: Evaluation, second: Evaluation, wanted: set[str] | None) -> list[Line]:
+    """What both pooled over the same classes."""
+    a, b = first.pooled, second.pooled
+    if a is None or b is None or a.class_names != b.class_names:
+        return []
+    own, other, lines = a.by_case_values(), b.by_case_values(), []
+    for (metric, name), whole in a.differences(b).items():
+        pairs = [(case, value, other[metric, name][case]) for case, value in own[metric, name].items()]
+        defined = [pair for pair in pairs if not math.isnan(pair[1] + pair[2])]
+        if not defined or (wanted is not None and metric not in wanted):
+            continue
+        _, x, y = zip(*defined, strict=True)
+        result = paired(x, y, higher_is_better=True)._replace(
+            n=len(pairs),
+            first=first.value(metric, class_name=name),
+            second=second.value(metric, class_name=name),
+            difference=whole.value,
+            interval=whole.interval,
+            p=None,
+        )
+        undefined = [case for case, *both in pairs if math.isnan(sum(both))]
+        lines.append(Line(metric, name, METRICS[metric].unit, result, defined, undefined, None))
+    return lines

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from recurseg.errors import ConfigError, did_you_mean
-from recurseg.evaluation import overlap, partition, reconstruction, surface, thinning, warping
+from recurseg.evaluation import confusion, overlap, partition, reconstruction, surface, thinning, warping
 
 EITHER_EMPTY_ZERO = "both empty: undefined; one empty: 0"
 EITHER_EMPTY_DIAGONAL = "both empty: undefined; one empty: the diagonal of the image in mm"
@@ -29,11 +29,13 @@ class Metric:
         definition: Formula in one line.
         empty: What happens where one mask or both are empty.
         source: Where the definition comes from.
-        takes: "class" for masks of one class, "membrane" for a membrane probability or mask, "image" for
-            reconstructed and original image, both in the range from 0 to 1.
+        takes: "class" for masks of one class, "classes" for label maps of all classes, whose voxels are pooled over
+            cases, "membrane" for a membrane probability or mask, "image" for reconstructed and original image, both
+            in the range from 0 to 1.
         measure: `(prediction, reference, spacing) -> measurement`; metrics with the same one share its cost.
         score: Measurement → value.
         needs_mm: Whether it takes a spacing in mm.
+        same_as: The metric that this is another name of, computed only where asked for; "" for its own.
     """
 
     id: str
@@ -43,10 +45,11 @@ class Metric:
     definition: str
     empty: str
     source: str
-    takes: Literal["class", "membrane", "image"]
+    takes: Literal["class", "classes", "membrane", "image"]
     measure: Callable[[np.ndarray, np.ndarray, Sequence[float] | None], Any]
     score: Callable[[Any], float]
     needs_mm: bool = False
+    same_as: str = ""
 
     def __call__(
         self, prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float] | None = None
@@ -54,9 +57,9 @@ class Metric:
         """Returns the value for one pair of masks.
 
         Args:
-            prediction: Mask of one class (bool or 0/1), any shape; for membrane metrics also a float
-                probability of membrane, (H, W) or (sections, H, W).
-            reference: Mask on the same grid; integers may hold 255, which is not counted.
+            prediction: Mask of one class (bool or 0/1), any shape; for pooled metrics classes; for membrane
+                metrics also a float probability of membrane, (H, W) or (sections, H, W).
+            reference: The same on the same grid; integers may hold 255, which is not counted.
             spacing: Millimetres per voxel, one number an axis; only `*_mm` metrics use it.
         """
         return self.score(self.measure(prediction, reference, spacing))
@@ -104,6 +107,25 @@ METRICS: dict[str, Metric] = {
             definition="100·|V_prediction − V_reference| / V_reference",
             empty="both empty: undefined; one empty: 100", source="MRBrainS (Mendrik et al. 2015)",
             measure=overlap.count, score=overlap.avd_percent,
+        ),
+        Metric(
+            id="mean_iou:pooled", unit="", range=(0, 1), better="higher", takes="classes",
+            definition="mean over classes (0 too) of TP / (TP + FP + FN), voxels of all cases added first",
+            empty="class on neither side: left out; on one side: 0",
+            source="MeanIU of Long et al. 2015", measure=confusion.confusion_of, score=confusion.Confusion.mean_iou,
+        ),
+        Metric(
+            id="iou:pooled", unit="", range=(0, 1), better="higher", takes="classes",
+            definition="TP / (TP + FP + FN) of each class (0 too), voxels of all cases added first",
+            empty="class on neither side: undefined; on one side: 0",
+            source="Long et al. 2015", measure=confusion.confusion_of, score=confusion.Confusion.mean_iou,
+        ),
+        Metric(
+            id="recall:pooled", unit="", range=(0, 1), better="higher", takes="classes",
+            definition="TP / (TP + FN) of each class (0 too), voxels of all cases added first",
+            empty="class not in the reference: undefined",
+            source="class accuracy of Long et al. 2015", measure=confusion.confusion_of,
+            score=confusion.Confusion.mean_recall,
         ),
         Metric(
             id="pixel_error:fraction@0.5", unit="", range=(0, 1), better="lower", takes="membrane",
@@ -172,6 +194,10 @@ METRICS: dict[str, Metric] = {
     )
 }  # fmt: skip
 """Every metric by id, in the order in which tables show them."""
+
+METRICS |= {
+    name: replace(METRICS[id], id=name, same_as=id) for name, id in (("ppv", "precision"), ("sensitivity", "recall"))
+}
 
 
 def choose(ids: Iterable[str]) -> list[Metric]:

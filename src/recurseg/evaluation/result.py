@@ -6,19 +6,23 @@ import csv
 import io
 import json
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from recurseg.data.files import write_json, write_text
 from recurseg.errors import DataError
 from recurseg.evaluation.failures import Failures, Limit, count_failures
 from recurseg.evaluation.metrics import METRICS
+from recurseg.evaluation.pooled import ALL_CLASSES, Pooled
 from recurseg.evaluation.statistics import FEWEST, deviation, mean_interval
+from recurseg.evaluation.tables import number as number
+from recurseg.evaluation.tables import summary_table
 
 SCHEMA_VERSION = 1
-ALL_CLASSES = "mean of classes"
 UNTAGGED = "no tag"
 INSIDE = ("evaluation.json", "metrics.json", "validation/metrics.json")
 COLUMNS = ("case", "class", "metric", "value", "unit")
@@ -26,17 +30,29 @@ COLUMNS = ("case", "class", "metric", "value", "unit")
 
 @dataclass(frozen=True)
 class Row:
-    """One value; nan where the metric is undefined for this case and class."""
+    """One value; nan where the metric is undefined for this case and class.
+
+    `region` marks a set of classes, which the mean of classes leaves out.
+    """
 
     case: str
     class_name: str
     metric: str
     value: float
     unit: str
+    region: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         value = None if math.isnan(self.value) else self.value
-        return dict(zip(COLUMNS, (self.case, self.class_name, self.metric, value, self.unit), strict=True))
+        plain = dict(zip(COLUMNS, (self.case, self.class_name, self.metric, value, self.unit), strict=True))
+        return plain | ({"region": True} if self.region else {})
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Row:
+        """Reads a row of a JSON document or of a table of text."""
+        case, class_name, metric, value, unit = (plain[column] for column in COLUMNS)
+        value = float("nan" if value is None else value)
+        return cls(case, class_name, metric, value, unit, bool(plain.get("region")))
 
 
 @dataclass(frozen=True)
@@ -45,10 +61,10 @@ class Summary:
 
     Attributes:
         metric: Id of the metric.
-        class_name: The class, or "mean of classes" (mean over a case's defined classes, then over cases).
+        class_name: The class or region, or "mean of classes" (mean over a case's defined classes, then over cases).
         unit: Unit of mean, interval and values.
-        n: Cases with a defined value.
-        mean: Mean over those cases; nan for none.
+        n: Cases with a defined value; of a pooled metric, all cases.
+        mean: Mean over those cases; of a pooled metric, its value over all of them together. nan for none.
         sd: Their standard deviation (n − 1 in the denominator); nan below two.
         interval: 95 % bootstrap interval of the mean from six cases up, else None.
         undefined: Cases without a value (both masks empty); they are not in the mean.
@@ -77,17 +93,21 @@ class Evaluation:
         notes: What was decided or left out, one line each.
         tags: Case → its tags, of cases that have any.
         limit: Where failure begins; None where nobody asked.
+        regions: Region → its classes.
+        pooled: Confusion matrices, where pooled metrics were computed.
     """
 
     rows: list[Row]
     notes: list[str] = field(default_factory=list)
     tags: dict[str, list[str]] = field(default_factory=dict)
     limit: Limit | None = None
+    regions: dict[str, list[int]] = field(default_factory=dict)
+    pooled: Pooled | None = None
 
     @property
     def cases(self) -> list[str]:
         """Ids of the evaluated cases."""
-        return list(dict.fromkeys(row.case for row in self.rows))
+        return list(dict.fromkeys([*(row.case for row in self.rows), *(self.pooled.by_case if self.pooled else ())]))
 
     @property
     def groups(self) -> dict[str, list[str]]:
@@ -99,9 +119,15 @@ class Evaluation:
     def value(self, metric: str, *, class_name: str | None = None) -> float:
         """Returns the mean over cases of a metric: of one class, or of the mean of classes where there are several.
 
+        Of a pooled metric it is the value over all cases together.
+
         Raises:
             KeyError: Where the evaluation does not hold it.
         """
+        if self.pooled and metric in self.pooled.metrics:
+            if class_name is None:
+                return METRICS[metric].score(self.pooled.confusion())
+            return float(self.pooled.scores(np.ones((1, len(self.cases))))[metric, class_name][0])
         return _mean(self.by_case(metric, class_name=class_name).values())
 
     def by_case(self, metric: str, *, class_name: str | None = None) -> dict[str, float]:
@@ -112,17 +138,20 @@ class Evaluation:
         return found[-1]
 
     def by_class(self) -> dict[tuple[str, str], dict[str, float]]:
-        """Returns case → value for every (metric, class), after the classes also for "mean of classes".
+        """Returns case → value for every (metric, class), after classes and regions also for "mean of classes".
 
-        The mean of classes takes a case's defined classes; it is there where a metric has several classes.
+        The mean of classes takes a case's defined classes; it is there where a metric has several classes or a
+        region. Pooled metrics have no value of a case.
         """
         values: dict[tuple[str, str], dict[str, float]] = {}
         for metric in dict.fromkeys(row.metric for row in self.rows):
+            rows = [row for row in self.rows if row.metric == metric]
             by_case: dict[str, list[float]] = {}
-            for row in (row for row in self.rows if row.metric == metric):
+            for row in rows:
                 values.setdefault((metric, row.class_name), {})[row.case] = row.value
-                by_case.setdefault(row.case, []).append(row.value)
-            if any(len(classes) > 1 for classes in by_case.values()):
+                if not row.region:
+                    by_case.setdefault(row.case, []).append(row.value)
+            if len({row.class_name for row in rows}) > 1:
                 values[metric, ALL_CLASSES] = {case: _mean(classes) for case, classes in by_case.items()}
         return values
 
@@ -137,21 +166,41 @@ class Evaluation:
             for (metric, name), values in self.by_class().items()
         ]
 
+    def pooled_summary(self, cases: Collection[str] | None = None) -> list[Summary]:
+        """Returns one entry a pooled metric and class, class 0 too, and their mean; empty without such metrics.
+
+        Args:
+            cases: Ids of the cases to pool; all by default.
+        """
+        found = self.pooled.values(cases) if self.pooled else {}
+        n = len(self.cases if cases is None else cases)
+        return [
+            Summary(metric, name, METRICS[metric].unit, n, whole.value, math.nan, whole.interval, [], {}, None)
+            for (metric, name), whole in found.items()
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         """Returns everything as plain data, with null for undefined values."""
         definitions = {
             id: {k: v for k, v in asdict(METRICS[id]).items() if k in ("unit", "better", "definition", "empty")}
-            for id in dict.fromkeys(row.metric for row in self.rows)
+            for id in dict.fromkeys(
+                [*(row.metric for row in self.rows), *(self.pooled.metrics if self.pooled else ())]
+            )
             if id in METRICS
         }
         return {
             "schema_version": SCHEMA_VERSION,
             "notes": self.notes,
             "metrics": definitions,
+            "regions": self.regions,
             "summary": [_plain(s) for s in self.summary()],
-            "by_tag": [{"tag": tag, **_plain(s)} for tag, cases in self.groups.items() for s in self.summary(cases)],
+            "pooled": [_plain(s) for s in self.pooled_summary()],
+            "by_tag": [
+                {"tag": tag, **_plain(s)} for tag, cases in self.groups.items() for s in self.full_summary(cases)
+            ],
             "tags": self.tags,
             "rows": [row.as_dict() for row in self.rows],
+            "confusion": self.pooled and self.pooled.as_dict(),
         }
 
     def to_json(self, path: Path | str) -> Path:
@@ -160,58 +209,25 @@ class Evaluation:
         return Path(path)
 
     def to_csv(self, path: Path | str) -> Path:
-        """Writes the per-case table (case, class, metric, value, unit; undefined as nan) and returns its path."""
+        """Writes the per-case table (case, class, metric, value, unit; undefined as nan) and returns its path.
+
+        Where there are regions, a column says so. Pooled metrics are not in it.
+        """
         stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows((r.case, r.class_name, r.metric, r.value, r.unit) for r in self.rows)
+        columns = [*COLUMNS, *(["region"] if any(row.region for row in self.rows) else [])]
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row.as_dict(), "value": row.value} for row in self.rows)
         write_text(Path(path), stream.getvalue())
         return Path(path)
 
     def table(self) -> Any:
         """Returns a `rich.table.Table` of the summary; where cases have tags, also of each tag's cases."""
-        from rich.table import Table
+        return summary_table(self)
 
-        count, groups = len(self.cases), self.groups
-        table = Table(
-            box=None, header_style="bold", padding=(0, 1, 0, 0),
-            title=f"{count} case{'s' * (count != 1)}", title_justify="left",
-        )  # fmt: skip
-        for heading, shown in {
-            "cases": bool(groups), "metric": True, "class": True, "mean": True, "sd": True,
-            "95 % interval" if count >= FEWEST else "values": True, str(self.limit): bool(self.limit), "unit": True,
-        }.items():  # fmt: skip
-            if shown:
-                right = heading in ("mean", "sd")
-                table.add_column(heading, justify="right" if right else "left", overflow="fold")
-        for tag, cases in [("all", self.cases), *groups.items()]:
-            for place, s in enumerate(self.summary(cases)):
-                lead = [f"{tag} ({len(cases)})" if place == 0 else ""] if groups else []
-                failed = [str(s.failures or "")] if self.limit else []
-                table.add_row(*lead, s.metric, s.class_name, number(s.mean), _sd(s), _spread(s), *failed, s.unit)
-        return table
-
-
-def number(value: float) -> str:
-    """Returns a value for reading: four decimals near 1, four digits far from it."""
-    if math.isnan(value):
-        return "undefined"
-    return f"{value:.4f}" if value == 0 or 0.01 <= abs(value) < 1000 else f"{value:.3g}"
-
-
-def _sd(s: Summary) -> str:
-    return "" if math.isnan(s.sd) else number(s.sd)
-
-
-def _spread(s: Summary) -> str:
-    spread = f"{number(s.interval[0])} – {number(s.interval[1])}" if s.interval else _listed(s.values)
-    if s.undefined:
-        spread += f"  (undefined: {', '.join(s.undefined[:3])}{' …' if len(s.undefined) > 3 else ''})"
-    return spread.strip()
-
-
-def _listed(values: dict[str, float]) -> str:
-    return ", ".join(f"{case} {number(value)}" for case, value in values.items())
+    def full_summary(self, cases: Collection[str]) -> list[Summary]:
+        """Returns `summary` and `pooled_summary` of these cases together."""
+        return [*self.summary(cases), *self.pooled_summary(cases)]
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -260,11 +276,15 @@ def read_evaluation(path: Path | str) -> Evaluation:
                 document: dict[str, Any] = {"rows": list(csv.DictReader(stream))}
         else:
             document = json.loads(path.read_text())
-        rows = [
-            Row(r["case"], r["class"], r["metric"], float("nan" if r["value"] is None else r["value"]), r["unit"])
-            for r in document["rows"]
-        ]
-        return Evaluation(rows, list(document.get("notes", [])), dict(document.get("tags", {})))
+        rows = [Row.from_dict(row) for row in document["rows"]]
+        counts = document.get("confusion")
+        return Evaluation(
+            rows,
+            list(document.get("notes", [])),
+            dict(document.get("tags", {})),
+            regions=dict(document.get("regions", {})),
+            pooled=Pooled.from_dict(counts) if counts else None,
+        )
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}): pass a file from 'recurseg evaluate --out'"

@@ -49,6 +49,7 @@ class Side:
     class_names: list[str] = field(default_factory=list)
     whole: bool = True
     notes: list[str] = field(default_factory=list)
+    regions: dict[str, list[int]] = field(default_factory=dict)
 
 
 def predictions_side(source: Path | str | Mapping[str, np.ndarray], spacing: Sequence[float] | None) -> Side:
@@ -102,7 +103,8 @@ def _from_dataset(dataset: Dataset) -> Side:
     ]
     if not items:
         raise DataError(f"{dataset.root}: no case has a label: nothing to compare with")
-    return Side(items, list(dataset.class_names), whole=False, notes=list(dataset.notes))
+    names, notes = list(dataset.class_names), list(dataset.notes)
+    return Side(items, names, whole=False, notes=notes, regions=dataset.regions)
 
 
 def _from_array(id: str, array: np.ndarray, spacing: Sequence[float] | None) -> Labelled:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+
+Key = TypeVar("Key")
 
 FEWEST = 6
 """Cases from which on an interval or a test is worth printing; below, the cases themselves are listed."""
@@ -37,6 +39,50 @@ def mean_interval(
         method="BCa", rng=np.random.default_rng(seed),
     ).confidence_interval  # fmt: skip
     return float(interval.low), float(interval.high)
+
+
+class Resampled(NamedTuple):
+    """A number that is taken over all cases together, nan where undefined, and its interval from six cases up."""
+
+    value: float
+    interval: tuple[float, float] | None
+
+
+def resampled(
+    statistic: Callable[[np.ndarray], Mapping[Key, np.ndarray]],
+    n: int,
+    *,
+    level: float = 0.95,
+    resamples: int = 9999,
+    seed: int = 0,
+) -> dict[Key, Resampled]:
+    """Takes numbers over all cases together and bootstraps them: cases drawn, numbers taken again, percentiles.
+
+    Args:
+        statistic: How often each case counts, (draws, n) → name → (draws,).
+        n: Number of cases.
+        level: Share of intervals that hold the true number, in 0..1.
+        resamples: Bootstrap samples; one in which a number is undefined is left out of its interval.
+        seed: The same seed gives the same interval.
+
+    Returns:
+        Name → the number with every case counted once, and its interval.
+    """
+    whole = {key: float(value[0]) for key, value in statistic(np.ones((1, n))).items()}
+    if n < FEWEST:
+        return {key: Resampled(value, None) for key, value in whole.items()}
+    rng = np.random.default_rng(seed)
+    sizes = [min(100, resamples - start) for start in range(0, resamples, 100)]
+    draws = [statistic(rng.multinomial(n, np.full(n, 1 / n), size).astype(float)) for size in sizes]
+    ends = [(1 - level) / 2, (1 + level) / 2]
+
+    def interval(key: Key) -> tuple[float, float] | None:
+        if np.isnan(whole[key]):
+            return None
+        low, high = np.nanquantile(np.concatenate([draw[key] for draw in draws]), ends)
+        return float(low), float(high)
+
+    return {key: Resampled(value, interval(key)) for key, value in whole.items()}
 
 
 def deviation(values: Sequence[float]) -> float:

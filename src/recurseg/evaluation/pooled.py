@@ -1,0 +1,117 @@
+"""Measures of all cases together: their confusion matrices are added before anything is divided."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from recurseg.evaluation.confusion import Confusion, iou, mean, recall
+from recurseg.evaluation.statistics import Resampled, resampled
+
+ALL_CLASSES = "mean of classes"
+RATIOS = {"mean_iou:pooled": iou, "iou:pooled": iou, "recall:pooled": recall}
+"""Pooled metric → what it divides."""
+
+Key = tuple[str, str]
+"""Metric and class."""
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The confusion matrix of every case, and what all cases have together.
+
+    Attributes:
+        metrics: Ids of the pooled metrics that were asked for.
+        class_names: Index = class.
+        by_case: Case → its counts, (classes, classes + 1) as in `Confusion`.
+        regions: Name → classes that are measured as one.
+        not_evaluated: Classes without a measure.
+    """
+
+    metrics: list[str]
+    class_names: list[str]
+    by_case: dict[str, np.ndarray]
+    regions: dict[str, list[int]] = field(default_factory=dict)
+    not_evaluated: list[int] = field(default_factory=list)
+
+    def confusion(self, cases: Collection[str] | None = None) -> Confusion:
+        """Adds the counts of these cases, by default of all."""
+        counts = self._stacked(cases).sum(0).astype(np.int64)
+        return Confusion(len(self.class_names), not_evaluated=self.not_evaluated, counts=counts)
+
+    def scores(self, weights: np.ndarray, cases: Collection[str] | None = None) -> dict[Key, np.ndarray]:
+        """Takes the cases with weights.
+
+        Args:
+            weights: How often each case counts, (draws, cases).
+            cases: The cases; all by default.
+
+        Returns:
+            Metric and class → (draws,), nan where a class does not occur. `mean_iou:pooled` has the mean of classes
+            alone, `iou:pooled` all but that, `recall:pooled` both.
+        """
+        counts = np.tensordot(weights, self._stacked(cases), 1)  # (draws, classes, classes + 1)
+        measured = {name: [c] for c, name in enumerate(self.class_names) if c not in self.not_evaluated}
+        found: dict[Key, np.ndarray] = {}
+        for metric in self.metrics:
+            by_name = {name: RATIOS[metric](counts, members) for name, members in (measured | self.regions).items()}
+            if metric != "mean_iou:pooled":
+                found |= {(metric, name): values for name, values in by_name.items()}
+            if metric != "iou:pooled":
+                found[metric, ALL_CLASSES] = mean(np.stack([by_name[name] for name in measured], axis=-1))
+        return found
+
+    def values(self, cases: Collection[str] | None = None) -> dict[Key, Resampled]:
+        """Returns metric and class → value of these cases together, with an interval from cases drawn and pooled."""
+        return resampled(lambda weights: self.scores(weights, cases), len(self._stacked(cases)))
+
+    def differences(self, second: Pooled) -> dict[Key, Resampled]:
+        """Returns metric and class → the second's value less this one's, as far as both have it.
+
+        Args:
+            second: Of the same cases. Both sides pool the same drawn cases for the interval.
+        """
+        other = Pooled(
+            second.metrics, second.class_names, {case: second.by_case[case] for case in self.by_case},
+            second.regions, second.not_evaluated,
+        )  # fmt: skip
+
+        def difference(weights: np.ndarray) -> dict[Key, np.ndarray]:
+            one, two = self.scores(weights), other.scores(weights)
+            return {key: two[key] - one[key] for key in one if key in two}
+
+        return resampled(difference, len(self.by_case))
+
+    def by_case_values(self) -> dict[Key, dict[str, float]]:
+        """Returns metric and class → case → what the value would be if this case were the only one."""
+        found = self.scores(np.eye(len(self.by_case)))
+        return {key: dict(zip(self.by_case, values.tolist(), strict=True)) for key, values in found.items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the matrices as plain data; rows are the reference, columns the prediction."""
+        return {
+            "classes": self.class_names,
+            "columns": [*self.class_names, "no class"],
+            "regions": self.regions,
+            "not_evaluated": self.not_evaluated,
+            "metrics": self.metrics,
+            "all": self.confusion().counts.tolist(),
+            "cases": {case: counts.tolist() for case, counts in self.by_case.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Pooled:
+        """Reads what `as_dict` returns."""
+        by_case = {case: np.array(counts, np.int64) for case, counts in document["cases"].items()}
+        regions = {name: list(members) for name, members in document["regions"].items()}
+        return cls(
+            list(document["metrics"]), list(document["classes"]), by_case, regions, list(document["not_evaluated"])
+        )
+
+    def _stacked(self, cases: Collection[str] | None) -> np.ndarray:
+        chosen = [counts for case, counts in self.by_case.items() if cases is None or case in cases]
+        classes = len(self.class_names)
+        return np.stack(chosen).astype(float) if chosen else np.zeros((0, classes, classes + 1))
