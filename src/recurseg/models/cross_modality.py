@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -189,7 +189,7 @@ class CrossModality(nn.Module):
     def _encode(self, modality: int, slices: Tensor, present: Tensor | None) -> list[Tensor]:
         """Maps of one modality, zero for the slices that lack it; the encoder sees the others alone."""
         one = slices[:, modality : modality + 1]
-        if present is None:
+        if present is None or present[:, modality].all():
             return self.encoders[modality](one)
         there = present[:, modality].nonzero()[:, 0]
         found = self.encoders[modality](one[there])
@@ -275,6 +275,6 @@ def _sequence(kind: Sequencing, width: int, length: int) -> nn.Module:
     return layers[kind](width, width)
 
 
-def _check(name: str, option: str, value: str, known: Sequence[str] | dict[str, object]) -> None:
+def _check(name: str, option: str, value: str, known: Collection[str]) -> None:
     if value not in known:
         raise ConfigError(f"model '{name}': unknown {option} '{value}'{did_you_mean(value, known)}")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from recurseg.errors import ConfigError
 from recurseg.models.padding import crop_to, pad_to_multiple
+from recurseg.models.patch_codec import channels_last
 
 MultiResolution = Literal["multiply", "concat", "off"]
 MULTI_RESOLUTIONS: tuple[MultiResolution, ...] = get_args(MultiResolution)
@@ -162,7 +163,7 @@ def to_slices(
     """
     if image.ndim != 5 or image.shape[1] != in_channels:
         raise ConfigError(f"model '{name}' takes (B, {in_channels}, D, H, W), not {tuple(image.shape)}")
-    return pad_to_multiple(image.transpose(1, 2).flatten(0, 1), [multiple] * 2, positions=2)
+    return channels_last(pad_to_multiple(image.transpose(1, 2).flatten(0, 1), [multiple] * 2, positions=2))
 
 
 def to_volumes(slices: Float[Tensor, "n c h w"], batch: int) -> Float[Tensor, "b c d h w"]:

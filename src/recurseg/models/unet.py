@@ -54,7 +54,7 @@ class UNet(nn.Module):
         self.encoder = nn.ModuleList(block(fine, width) for fine, width in pairwise([in_channels, *widths]))
         self.up = nn.ModuleList(up(coarse, fine) for coarse, fine in pairwise(reversed(widths)))
         self.decoder = nn.ModuleList(block(2 * width, width) for width in reversed(widths[:-1]))
-        self.head = nn.Conv2d(widths[0], num_classes, 1)
+        self.head: nn.Module = nn.Conv2d(widths[0], num_classes, 1)
         self.pool = nn.MaxPool2d(2)
         self.dropout = nn.Dropout(dropout)
 
