@@ -3,7 +3,7 @@
     python examples/phantom_difficulty.py docs/results/phantoms.json
 
 Minutes on one thread. Both see the same held-out images: the last four sections of a stack, the last brain of four,
-the last eight of 24 radiographs.
+the last two tumours of eight, the last eight of 24 radiographs.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import torch
 
 from recurseg.data.phantoms.brain_tissue import CLASSES, brain_tissue
 from recurseg.data.phantoms.brain_tissue import DEFAULT_SIZE as BRAIN_SIZE
+from recurseg.data.phantoms.brain_tumour import DEFAULT_SIZE as TUMOUR_SIZE
+from recurseg.data.phantoms.brain_tumour import brain_tumour
 from recurseg.data.phantoms.chest_xray import chest_xray
 from recurseg.data.phantoms.em_membranes import DEFAULT_SIZE as EM_SIZE
 from recurseg.data.phantoms.em_membranes import MEMBRANE, em_membranes
@@ -45,6 +47,14 @@ def brain_slices(modalities: list[str]) -> tuple[np.ndarray, np.ndarray]:
         scans, label, _ = brain_tissue(size=BRAIN_SIZE, seed=SEED, case=case)
         images.append(np.stack([z_score(scans[m]) for m in modalities]).transpose(3, 0, 2, 1))
         labels.append(label.transpose(2, 1, 0).astype(np.int64))
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def tumour_slices() -> tuple[np.ndarray, np.ndarray]:
+    """Axial slices of eight heads `(N, 4, H, W)`, FLAIR first, and classes `(N, H, W)`, 1 is tumour of any tissue."""
+    heads = [brain_tumour(size=TUMOUR_SIZE, seed=SEED, case=case)[:2] for case in range(8)]
+    images = [np.stack([z_score(image) for image in scans.values()]).transpose(3, 0, 2, 1) for scans, _ in heads]
+    labels = [(label > 0).transpose(2, 1, 0).astype(np.int64) for _, label in heads]
     return np.concatenate(images), np.concatenate(labels)
 
 
@@ -129,6 +139,14 @@ def main(out: Path) -> None:
         "brain_tissue T1, IR, FLAIR": {
             **brain,
             **compare(*brain_slices(["T1", "IR", "FLAIR"]), BRAIN_SIZE[0], CLASSES),
+        },
+        "brain_tumour": {
+            **common,
+            "size": TUMOUR_SIZE,
+            "cases": 8,
+            "train": "cases 1-6",
+            "test": "cases 7-8",
+            **compare(*tumour_slices(), 2 * TUMOUR_SIZE[0], ("background", "complete tumour")),
         },
         "chest_xray": {
             **common,

@@ -33,7 +33,8 @@ def small_heads() -> list[tuple[dict[str, np.ndarray], np.ndarray, tuple[float, 
 def brighter_than_around(image: np.ndarray, label: np.ndarray, tissue: int, spacing: tuple[float, ...]) -> float:
     """Chance that a voxel of the tissue is brighter than one outside it, at most 4 mm away: 0.5 is not visible."""
     within = np.isin(label, OUTWARD[: OUTWARD.index(tissue) + 1])
-    away = ndimage.distance_transform_edt(~within, sampling=spacing)
+    away = np.empty(label.shape)
+    ndimage.distance_transform_edt(~within, sampling=spacing, distances=away)
     inside, around = image[label == tissue], image[(away > 0) & (away < 4) & (image > 0)]
     return mannwhitneyu(inside, around).statistic / (len(inside) * len(around))
 
@@ -122,7 +123,8 @@ def test_some_have_two_foci_and_are_tagged(small_heads) -> None:
     assert set(tags) == {(), ("two_foci",)}
     assert tags.count(("two_foci",)) < len(tags) / 2
     for _, label, _, own in small_heads:
-        parts, _ = ndimage.label(np.isin(label, (NECROSIS, NON_ENHANCING, ENHANCING)), np.ones((3, 3, 3)))
+        parts = np.empty(label.shape, np.int32)
+        ndimage.label(np.isin(label, (NECROSIS, NON_ENHANCING, ENHANCING)), np.ones((3, 3, 3)), output=parts)
         foci = np.sum(np.bincount(parts.ravel())[1:] > 10)
         assert foci == (2 if own else 1)
 

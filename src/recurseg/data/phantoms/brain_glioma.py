@@ -18,7 +18,7 @@ Field = np.ndarray
 
 TWO_FOCI = 0.25
 """Share of the tumours that have a second focus."""
-CORE = (10.0, 21.0)  # millimetres: radius of a core
+CORE = (13.0, 23.0)  # millimetres: radius of a core
 EDEMA = (9.0, 22.0)  # millimetres beyond the core, along white matter
 
 
@@ -67,7 +67,7 @@ def grow_glioma(rng: np.random.Generator, tissue: Tissue, depth: Field, spacing:
         foci += 1
 
     core += 1.6 * smooth_noise(rng, depth.shape, 7 / spacing)
-    shell = rng.uniform(2.8, 4.5) * np.clip(1 + 0.8 * smooth_noise(rng, depth.shape, 18 / spacing), 0.2, 2.5)
+    shell = rng.uniform(4, 6.5) * np.clip(1 + 0.8 * smooth_noise(rng, depth.shape, 18 / spacing), 0.2, 2.5)
     rim = rng.uniform(3.5, 5.5) * np.clip(1 + 0.4 * smooth_noise(rng, depth.shape, 9 / spacing), 0.5, 2)
     grey = ndimage.gaussian_filter(tissue.gm, 1.2 / spacing)
     fingers = reach - 18 * grey + 2.5 * smooth_noise(rng, depth.shape, 9 / spacing)

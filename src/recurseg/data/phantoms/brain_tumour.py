@@ -54,7 +54,8 @@ def brain_tumour(
     rng = generator("brain_tumour", seed, case, size)
     tissue, spacing = draw_head(rng, size, fine=FINE)
     step, head = np.array(spacing), tissue.csf + tissue.gm + tissue.wm
-    depth = ndimage.distance_transform_edt(head > 0.5, sampling=spacing).astype(np.float32)
+    depth = np.empty(head.shape)
+    ndimage.distance_transform_edt(head > 0.5, sampling=spacing, distances=depth)
     glioma = grow_glioma(rng, tissue, depth, step)
     tumour = np.stack([glioma.necrosis, glioma.edema, glioma.non_enhancing, glioma.enhancing])
     label = np.argmax(np.concatenate([1 - tumour.sum(0, keepdims=True), tumour]), 0).astype(np.uint8)
