@@ -112,7 +112,7 @@ class CrossModality(nn.Module):
             raise ConfigError(
                 f"model '{name}': widths {widths} and length {length}: give at least one width and slice"
             )
-        if share and len(set(widths)) > 1:
+        if share and not stacked and len(set(widths)) > 1:
             raise ConfigError(f"model '{name}': share_resolutions needs equal widths, not {widths}")
         self.name, self.in_channels, self.sequencing, self.mrf = name, in_channels, sequence, mrf
         self.multiple = 2 ** (len(widths) - (not layout.pooled_maps))
