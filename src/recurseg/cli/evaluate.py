@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from recurseg.evaluation import Evaluation
+    from recurseg.evaluation import Evaluation, Subsets
 
 
 def evaluate(
@@ -38,20 +38,25 @@ def evaluate(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Compare predicted with reference labels: a value a case, class and metric, means and intervals."""
+    """Compare predicted with reference labels: a value a case, class and metric, means and intervals.
+
+    A folder from `recurseg predict --subsets` gives a line a subset of the modalities, and with --out a bar chart.
+    """
     from recurseg import evaluation
 
     check_out(out)
-    found = evaluation.evaluate(
-        predictions,
-        labels,
-        metrics=listed(metrics),
-        spacing=millimetres(spacing),
-        class_names=listed(classes),
-        sections=sections,
-        regions=named_classes(regions),
-        failures=failures,
-    )
+    options = {
+        "spacing": millimetres(spacing),
+        "class_names": listed(classes),
+        "sections": sections,
+        "regions": named_classes(regions),
+    }
+    if evaluation.subset_folders(predictions):
+        check_subsets(out, failures)
+        several = evaluation.evaluate_subsets(predictions, labels, metrics=listed(metrics) or ["dice"], **options)
+        show_subsets(several, save_subsets(several, out), json_)
+        return
+    found = evaluation.evaluate(predictions, labels, metrics=listed(metrics), failures=failures, **options)
     written = save(found, out)
     if json_:
         typer.echo(json.dumps(found.as_dict()))
@@ -63,7 +68,12 @@ def evaluate(
     for s in found.summary():
         if s.failures and s.failures.cases:
             typer.echo(f"{found.limit} of {s.class_name}: {', '.join(s.failures.cases)}")
-    for note in found.notes:
+    close(found.notes, written)
+
+
+def close(notes: list[str], written: list[Path]) -> None:
+    """Prints what else is to say."""
+    for note in notes:
         typer.echo(f"note: {note}", err=True)
     for path in written:
         typer.echo(f"written: {path}")
@@ -119,3 +129,35 @@ def save(found: Evaluation, out: Path | None) -> list[Path]:
     if out.suffix == ".json" and not out.is_dir():
         return [found.to_json(out)]
     return [found.to_csv(out / "evaluation.csv"), found.to_json(out / "evaluation.json")]
+
+
+def check_subsets(out: Path | None, failures: str | None) -> None:
+    """Refuses what subsets of modalities do not have."""
+    from recurseg.errors import ConfigError
+
+    if out is not None and out.suffix == ".csv" and not out.is_dir():
+        raise ConfigError(f"--out {out}: subsets of modalities are written as a .json file, or into a folder")
+    if failures is not None:
+        raise ConfigError(f"--failures {failures}: counts cases of one prediction; name the folder of one subset")
+
+
+def save_subsets(found: Subsets, out: Path | None) -> list[Path]:
+    """Writes the JSON document and beside it the bar chart; returns the files."""
+    from recurseg.report.subsets import write_subsets
+
+    if out is None:
+        return []
+    document = out if out.suffix == ".json" and not out.is_dir() else out / "evaluation.json"
+    return [found.to_json(document), write_subsets(found, document.with_suffix(".svg"))]
+
+
+def show_subsets(found: Subsets, written: list[Path], json_: bool) -> None:
+    """Prints a table a metric, or the JSON document."""
+    if json_:
+        typer.echo(json.dumps(found.as_dict()))
+        return
+    from rich.console import Console
+
+    for metric in found.metrics:
+        Console().print(found.table(metric))
+    close(found.notes, written)

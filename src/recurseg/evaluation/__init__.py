@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from recurseg.evaluation.result import Evaluation as Evaluation
     from recurseg.evaluation.result import read_evaluation as read_evaluation
     from recurseg.evaluation.scoring import evaluate as evaluate
+    from recurseg.evaluation.subsets import Subsets as Subsets
+    from recurseg.evaluation.subsets import evaluate_subsets as evaluate_subsets
+    from recurseg.evaluation.subsets import subset_folders as subset_folders
 
 _HOME = {
     "Comparison": "comparison",
@@ -27,9 +30,12 @@ _HOME = {
     "Metric": "metrics",
     "Ranking": "ranking",
     "compare": "comparison",
+    "Subsets": "subsets",
     "evaluate": "scoring",
+    "evaluate_subsets": "subsets",
     "rank_sum": "ranking",
     "read_evaluation": "result",
+    "subset_folders": "subsets",
 }
 
 __all__ = [
@@ -40,10 +46,13 @@ __all__ = [
     "Limit",
     "Metric",
     "Ranking",
+    "Subsets",
     "compare",
     "evaluate",
+    "evaluate_subsets",
     "rank_sum",
     "read_evaluation",
+    "subset_folders",
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,23 +37,26 @@ class Pooled:
     regions: dict[str, list[int]] = field(default_factory=dict)
     not_evaluated: list[int] = field(default_factory=list)
 
-    def confusion(self, cases: Collection[str] | None = None) -> Confusion:
-        """Adds the counts of these cases, by default of all."""
-        counts = self._stacked(cases).sum(0).astype(np.int64)
+    def of(self, cases: Collection[str]) -> Pooled:
+        """Returns the same of some cases, in their order."""
+        return replace(self, by_case={case: self.by_case[case] for case in cases})
+
+    def confusion(self) -> Confusion:
+        """Adds the counts of all cases."""
+        counts = self._stacked().sum(0).astype(np.int64)
         return Confusion(len(self.class_names), not_evaluated=self.not_evaluated, counts=counts)
 
-    def scores(self, weights: np.ndarray, cases: Collection[str] | None = None) -> dict[Key, np.ndarray]:
+    def scores(self, weights: np.ndarray) -> dict[Key, np.ndarray]:
         """Takes the cases with weights.
 
         Args:
             weights: How often each case counts, (draws, cases).
-            cases: The cases; all by default.
 
         Returns:
             Metric and class → (draws,), nan where a class does not occur. `mean_iou:pooled` has the mean of classes
             alone, `iou:pooled` all but that, `recall:pooled` both.
         """
-        counts = np.tensordot(weights, self._stacked(cases), 1)  # (draws, classes, classes + 1)
+        counts = np.tensordot(weights, self._stacked(), 1)  # (draws, classes, classes + 1)
         measured = {name: [c] for c, name in enumerate(self.class_names) if c not in self.not_evaluated}
         found: dict[Key, np.ndarray] = {}
         for metric in self.metrics:
@@ -64,9 +67,9 @@ class Pooled:
                 found[metric, ALL_CLASSES] = mean(np.stack([by_name[name] for name in measured], axis=-1))
         return found
 
-    def values(self, cases: Collection[str] | None = None) -> dict[Key, Resampled]:
-        """Returns metric and class → value of these cases together, with an interval from cases drawn and pooled."""
-        return resampled(lambda weights: self.scores(weights, cases), len(self._stacked(cases)))
+    def values(self) -> dict[Key, Resampled]:
+        """Returns metric and class → value of all cases together, with an interval from cases drawn and pooled."""
+        return resampled(self.scores, len(self.by_case))
 
     def differences(self, second: Pooled) -> dict[Key, Resampled]:
         """Returns metric and class → the second's value less this one's, as far as both have it.
@@ -74,10 +77,7 @@ class Pooled:
         Args:
             second: Of the same cases. Both sides pool the same drawn cases for the interval.
         """
-        other = Pooled(
-            second.metrics, second.class_names, {case: second.by_case[case] for case in self.by_case},
-            second.regions, second.not_evaluated,
-        )  # fmt: skip
+        other = second.of(self.by_case)
 
         def difference(weights: np.ndarray) -> dict[Key, np.ndarray]:
             one, two = self.scores(weights), other.scores(weights)
@@ -111,7 +111,6 @@ class Pooled:
             list(document["metrics"]), list(document["classes"]), by_case, regions, list(document["not_evaluated"])
         )
 
-    def _stacked(self, cases: Collection[str] | None) -> np.ndarray:
-        chosen = [counts for case, counts in self.by_case.items() if cases is None or case in cases]
+    def _stacked(self) -> np.ndarray:
         classes = len(self.class_names)
-        return np.stack(chosen).astype(float) if chosen else np.zeros((0, classes, classes + 1))
+        return np.array([*self.by_case.values()], float).reshape(-1, classes, classes + 1)

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ import numpy as np
 
 from recurseg.data.files import write_json, write_text
 from recurseg.errors import DataError
-from recurseg.evaluation.failures import Failures, Limit, count_failures
+from recurseg.evaluation.failures import Limit
 from recurseg.evaluation.metrics import METRICS
 from recurseg.evaluation.pooled import ALL_CLASSES, Pooled
-from recurseg.evaluation.statistics import FEWEST, deviation, mean_interval
+from recurseg.evaluation.summary import Summary, mean_of, summarise
 from recurseg.evaluation.tables import number as number
 from recurseg.evaluation.tables import summary_table
 
@@ -53,35 +53,6 @@ class Row:
         case, class_name, metric, value, unit = (plain[column] for column in COLUMNS)
         value = float("nan" if value is None else value)
         return cls(case, class_name, metric, value, unit, bool(plain.get("region")))
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A metric of a class over cases.
-
-    Attributes:
-        metric: Id of the metric.
-        class_name: The class or region, or "mean of classes" (mean over a case's defined classes, then over cases).
-        unit: Unit of mean, interval and values.
-        n: Cases with a defined value; of a pooled metric, all cases.
-        mean: Mean over those cases; of a pooled metric, its value over all of them together. nan for none.
-        sd: Their standard deviation (n − 1 in the denominator); nan below two.
-        interval: 95 % bootstrap interval of the mean from six cases up, else None.
-        undefined: Cases without a value (both masks empty); they are not in the mean.
-        values: Case → value, listed where there are fewer than six cases; else empty.
-        failures: Cases worse than the evaluation's limit, where that is one of this metric; else None.
-    """
-
-    metric: str
-    class_name: str
-    unit: str
-    n: int
-    mean: float
-    sd: float
-    interval: tuple[float, float] | None
-    undefined: list[str]
-    values: dict[str, float]
-    failures: Failures | None
 
 
 @dataclass
@@ -128,7 +99,7 @@ class Evaluation:
             if class_name is None:
                 return METRICS[metric].score(self.pooled.confusion())
             return float(self.pooled.scores(np.ones((1, len(self.cases))))[metric, class_name][0])
-        return _mean(self.by_case(metric, class_name=class_name).values())
+        return mean_of(self.by_case(metric, class_name=class_name).values())
 
     def by_case(self, metric: str, *, class_name: str | None = None) -> dict[str, float]:
         """Returns case → value of a metric, nan where undefined; chooses the class and raises as `value` does."""
@@ -152,7 +123,7 @@ class Evaluation:
                 if not row.region:
                     by_case.setdefault(row.case, []).append(row.value)
             if len({row.class_name for row in rows}) > 1:
-                values[metric, ALL_CLASSES] = {case: _mean(classes) for case, classes in by_case.items()}
+                values[metric, ALL_CLASSES] = {case: mean_of(classes) for case, classes in by_case.items()}
         return values
 
     def summary(self, cases: Collection[str] | None = None) -> list[Summary]:
@@ -162,7 +133,7 @@ class Evaluation:
             cases: Ids of the cases to summarise; all by default.
         """
         return [
-            _summarise(metric, name, {c: v for c, v in values.items() if cases is None or c in cases}, self.limit)
+            summarise(metric, name, {c: v for c, v in values.items() if cases is None or c in cases}, self.limit)
             for (metric, name), values in self.by_class().items()
         ]
 
@@ -172,11 +143,23 @@ class Evaluation:
         Args:
             cases: Ids of the cases to pool; all by default.
         """
-        found = self.pooled.values(cases) if self.pooled else {}
-        n = len(self.cases if cases is None else cases)
+        if self.pooled is None:
+            return []
+        pooled = self.pooled if cases is None else self.pooled.of(cases)
         return [
-            Summary(metric, name, METRICS[metric].unit, n, whole.value, math.nan, whole.interval, [], {}, None)
-            for (metric, name), whole in found.items()
+            Summary(
+                metric,
+                name,
+                METRICS[metric].unit,
+                len(pooled.by_case),
+                whole.value,
+                math.nan,
+                whole.interval,
+                [],
+                {},
+                None,
+            )
+            for (metric, name), whole in pooled.values().items()
         ]
 
     def as_dict(self) -> dict[str, Any]:
@@ -193,10 +176,10 @@ class Evaluation:
             "notes": self.notes,
             "metrics": definitions,
             "regions": self.regions,
-            "summary": [_plain(s) for s in self.summary()],
-            "pooled": [_plain(s) for s in self.pooled_summary()],
+            "summary": [s.as_dict() for s in self.summary()],
+            "pooled": [s.as_dict() for s in self.pooled_summary()],
             "by_tag": [
-                {"tag": tag, **_plain(s)} for tag, cases in self.groups.items() for s in self.full_summary(cases)
+                {"tag": tag, **s.as_dict()} for tag, cases in self.groups.items() for s in self.full_summary(cases)
             ],
             "tags": self.tags,
             "rows": [row.as_dict() for row in self.rows],
@@ -225,36 +208,9 @@ class Evaluation:
         """Returns a `rich.table.Table` of the summary; where cases have tags, also of each tag's cases."""
         return summary_table(self)
 
-    def full_summary(self, cases: Collection[str]) -> list[Summary]:
-        """Returns `summary` and `pooled_summary` of these cases together."""
+    def full_summary(self, cases: Collection[str] | None = None) -> list[Summary]:
+        """Returns `summary` and then `pooled_summary` of these cases, by default of all."""
         return [*self.summary(cases), *self.pooled_summary(cases)]
-
-
-def _mean(values: Iterable[float]) -> float:
-    values = [value for value in values if not math.isnan(value)]
-    return math.fsum(values) / len(values) if values else float("nan")
-
-
-def _summarise(metric: str, class_name: str, values: dict[str, float], limit: Limit | None) -> Summary:
-    defined = {case: value for case, value in values.items() if not math.isnan(value)}
-    return Summary(
-        metric=metric,
-        class_name=class_name,
-        unit=METRICS[metric].unit if metric in METRICS else "",
-        n=len(defined),
-        mean=_mean(defined.values()),
-        sd=deviation(list(defined.values())),
-        interval=mean_interval(list(defined.values())),
-        undefined=[case for case in values if case not in defined],
-        values=defined if len(defined) < FEWEST else {},
-        failures=count_failures(values, limit) if limit and limit.metric == metric else None,
-    )
-
-
-def _plain(summary: Summary) -> dict[str, Any]:
-    plain = asdict(summary)
-    plain["class"] = plain.pop("class_name")
-    return plain | {key: None for key in ("mean", "sd") if math.isnan(plain[key])}
 
 
 def read_evaluation(path: Path | str) -> Evaluation:

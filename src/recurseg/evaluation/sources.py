@@ -79,16 +79,16 @@ def references_side(source: Path | str | Dataset | Mapping[str, np.ndarray], spa
         path = Path(source)
         if not path.exists():
             raise DataError(f"{path}: does not exist: pass a data set, or a folder or file of labels")
-        dataset = _dataset_with_labels(path)
+        dataset = labelled_dataset(path)
         return Side(_plain(path)) if dataset is None else _from_dataset(dataset)
     return _from_dataset(source)
 
 
-def _dataset_with_labels(path: Path) -> Dataset | None:
+def labelled_dataset(path: Path) -> Dataset | None:
     """The data set at a path; None where its files are label files alone."""
     from recurseg.data.dataset import open_dataset
 
-    if path.suffix in (".yaml", ".yml") or (path / MANIFEST_NAME).is_file() or not _label_files(path):
+    if path.suffix in (".yaml", ".yml") or (path / MANIFEST_NAME).is_file() or not label_files(path):
         return open_dataset(path)
     try:
         dataset = open_dataset(path)
@@ -153,7 +153,7 @@ def _plain(path: Path) -> list[Labelled]:
 
     if path.is_file():
         return [Labelled(stem(path), open_volume(path))]
-    files = _label_files(path)
+    files = label_files(path)
     if not files:
         raise DataError(f"{path}: no label file in it: pass a folder or file of labels")
     if len(files) > 1 and _consecutive([stem(f) for f in files]):
@@ -161,7 +161,7 @@ def _plain(path: Path) -> list[Labelled]:
     return [Labelled(stem(file), open_volume(file)) for file in files]
 
 
-def _label_files(path: Path) -> list[Path]:
+def label_files(path: Path) -> list[Path]:
     from recurseg.data.formats import format_of
 
     if path.is_file():

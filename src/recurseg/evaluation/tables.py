@@ -9,6 +9,7 @@ from recurseg.evaluation.statistics import FEWEST
 
 if TYPE_CHECKING:
     from recurseg.evaluation.result import Evaluation, Summary
+    from recurseg.evaluation.subsets import Subsets
 
 
 def number(value: float) -> str:
@@ -41,6 +42,39 @@ def summary_table(evaluation: Evaluation) -> Any:
             failed = [str(s.failures or "")] if limit else []
             table.add_row(*lead, s.metric, s.class_name, number(s.mean), _sd(s), _spread(s), *failed, s.unit)
     return table
+
+
+def subsets_table(subsets: Subsets, metric: str) -> Any:
+    """Returns a `rich.table.Table` of a metric: a line a subset with a dot for each modality, the mean below."""
+    from rich.table import Table
+
+    names, count = subsets.names(metric), len(subsets.cases)
+    interval = " with 95 % interval" if count >= FEWEST else ""
+    table = Table(
+        box=None, header_style="bold", padding=(0, 1, 0, 0), title_justify="left",
+        title=f"{metric}, {count} case{'s' * (count != 1)}, mean{interval}",
+    )  # fmt: skip
+    for modality in subsets.modalities:
+        table.add_column(modality, justify="center")
+    for name in names:
+        table.add_column(name, justify="right")
+    size = len(subsets.modalities)
+    for subset, found in subsets.summaries.items():
+        if len(subset) < size:
+            table.add_row()
+        size = len(subset)
+        dots = ("●" if modality in subset else "·" for modality in subsets.modalities)
+        shown = (found[metric, name] for name in names)
+        table.add_row(*dots, *(_ranged(s.mean, s.interval) for s in shown))
+    table.add_row()
+    mean = (subsets.mean[metric, name] for name in names)
+    lead = [f"mean of {len(subsets.summaries)}", *[""] * (len(subsets.modalities) - 1)]
+    table.add_row(*lead, *(_ranged(*whole) for whole in mean), style="bold")
+    return table
+
+
+def _ranged(value: float, interval: tuple[float, float] | None) -> str:
+    return number(value) + (f" [{number(interval[0])}, {number(interval[1])}]" if interval else "")
 
 
 def _sd(s: Summary) -> str:
