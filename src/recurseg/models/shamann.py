@@ -44,7 +44,7 @@ class PatchReader(nn.Module):
         orders: In which order each actor reads, of `ORDERS`; one actor a name.
         chunk: Clocks after which a training cuts the gradient. Empty: at the end of the sequence.
         spatial_dims: 2 for images, 3 for volumes.
-        task: "segmentation": logits; "regression": the values of an image.
+        task: "segmentation": logits; "regression": the values of an image in the range from 0 to 1, by a sigmoid.
     """
 
     sequence_axis = "patch"
@@ -139,8 +139,10 @@ class PatchReader(nn.Module):
             if chunk.ready:
                 decoded = self.decode([[own[patch] for patch in chunk.ready] for own in outputs], skips)
                 canvas = grid.paste(canvas, decoded, chunk.ready)
-        logits = grid.mean(canvas).float()
-        return (logits, state) if return_state else logits
+        fused = grid.mean(canvas).float()
+        if self.task == "regression":
+            fused = fused.sigmoid()
+        return (fused, state) if return_state else fused
 
     def encode(
         self, patches: Float[Tensor, "b n c *patch"], keep: Sequence[int]
@@ -247,7 +249,8 @@ def shamann(
         orders: In which order each actor reads, one actor a name.
         chunk: Clocks after which a training cuts the gradient; None: never.
         spatial_dims: 2 for images, 3 for volumes.
-        task: "segmentation", or "regression" for the values of an image.
+        task: "segmentation", or "regression" for the values of an image from 0 to 1. That they are a sigmoid's is our
+            choice; the paper does not print it.
 
     Returns:
         A model of images `(B, C, H, W)` or volumes `(B, C, D, H, W)`.
