@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from skimage.metrics import contingency_table
 
 from recurseg.errors import ConfigError, DataError
-from recurseg.evaluation import Confusion, compare, evaluate, read_evaluation
+from recurseg.evaluation import Confusion, compare, evaluate, rank_sum, read_evaluation
 from recurseg.evaluation.statistics import resampled
 
 POOLED = ["mean_iou:pooled", "iou:pooled", "recall:pooled"]
@@ -78,7 +78,7 @@ def test_no_class_has_a_recall_below_its_iou(maps):
 
 def test_iou_and_recall_agree_with_monai_that_pools_the_batch():
     import torch
-    from monai.metrics import ConfusionMatrixMetric
+    from monai.metrics.confusion_matrix import ConfusionMatrixMetric
     from monai.networks.utils import one_hot
 
     rng = np.random.default_rng(0)
@@ -108,8 +108,8 @@ def cases():
 def test_the_evaluation_pools_all_cases_and_counts_class_0(cases):
     predicted = noisy(cases, 0.3, 0)
     found = evaluate(predicted, cases, metrics=POOLED, class_names=["sky", "road", "car"])
-    flat = [np.concatenate([side[case].ravel() for case in cases]) for side in (predicted, cases)]
-    expected = confusion(*flat, 3)
+    prediction, reference = (np.concatenate([side[case].ravel() for case in cases]) for side in (predicted, cases))
+    expected = confusion(prediction, reference, 3)
     assert found.value("mean_iou:pooled") == pytest.approx(expected.mean_iou())
     assert found.value("recall:pooled", class_name="sky") == pytest.approx(expected.recall()[0])
     shown = {(s.metric, s.class_name): s for s in found.pooled_summary()}
@@ -125,8 +125,10 @@ def test_the_evaluation_pools_all_cases_and_counts_class_0(cases):
 def test_a_region_is_pooled_as_one_class(cases):
     predicted = noisy(cases, 0.3, 0)
     found = evaluate(predicted, cases, metrics=POOLED, regions={"any": [1, 2]})
-    flat = [np.concatenate([side[case].ravel() > 0 for case in cases]) for side in (predicted, cases)]
-    assert found.value("iou:pooled", class_name="any") == pytest.approx(confusion(*flat, 2).iou()[1])
+    prediction, reference = (
+        np.concatenate([side[case].ravel() > 0 for case in cases]) for side in (predicted, cases)
+    )
+    assert found.value("iou:pooled", class_name="any") == pytest.approx(confusion(prediction, reference, 2).iou()[1])
     without = evaluate(predicted, cases, metrics=POOLED)
     assert found.value("mean_iou:pooled") == without.value("mean_iou:pooled")
 
@@ -141,6 +143,7 @@ def test_the_interval_is_that_of_cases_resampled_and_pooled_again(cases):
         drawn = Confusion(3, counts=stack[rng.integers(0, 7, 7)].sum(0))
         values.append(drawn.mean_iou())
     assert summary.interval == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.01)
+    assert summary.interval is not None
     assert summary.interval[0] < summary.mean < summary.interval[1]
 
 
@@ -166,6 +169,19 @@ def test_the_matrices_come_back_from_json(cases, tmp_path):
     again = read_evaluation(found.to_json(tmp_path / "a.json"))
     assert again.pooled_summary() == found.pooled_summary()
     assert again.as_dict() == found.as_dict()
+
+
+def test_what_knows_other_classes_is_not_compared_and_that_is_said(cases):
+    one, two = (evaluate(cases, cases, class_names=["bg", *names]) for names in (["a", "b"], ["a", "c"]))
+    found = compare(one, two)
+    assert not any(line.metric.endswith(":pooled") for line in found.lines)
+    assert any("different classes" in note for note in found.notes)
+
+
+def test_ranks_are_not_of_pooled_metrics(cases):
+    found = evaluate(cases, cases)
+    with pytest.raises(ConfigError, match="one number over all cases"):
+        rank_sum({"a": found, "b": found}, metrics=["mean_iou:pooled"])
 
 
 def test_by_default_they_are_there_from_three_classes_on(cases):

@@ -35,7 +35,7 @@ def test_a_panel_a_class_with_a_bar_a_subset_and_the_dots_below():
     assert [axes.get_ylabel() for axes in panels] == ["rim", "core", "mean of classes"]
     assert heights(panels[0]) == pytest.approx([value + 0.005 for value in VALUES.values()])
     assert [label.get_text() for label in dots.get_yticklabels()] == ["T1", "T2"]
-    filled = {tuple(line.get_ydata()) for line in dots.lines if line.get_color() != "#d5dbe0"}
+    filled = {tuple(np.asarray(line.get_ydata()).tolist()) for line in dots.lines if line.get_color() != "#d5dbe0"}
     assert filled == {(0, 1), (0,), (1,), (0, 0), (1, 1)}
 
 

@@ -153,7 +153,10 @@ def compare(
         if limit and limit.metric == metric:
             failed = compare_failures(dict(zip(cases, x, strict=True)), dict(zip(cases, y, strict=True)), limit)
         lines.append(Line(metric, name, unit, paired(x, y, higher_is_better=higher), defined, undefined, failed))
-    lines += _pooled_lines(a, b, wanted)
+    if a.pooled and b.pooled and a.pooled.class_names != b.pooled.class_names:
+        notes.append("pooled metrics left out: the two evaluations know different classes")
+    else:
+        lines += _pooled_lines(a, b, wanted)
     if not lines:
         raise DataError("the two evaluations share no defined metric of a class: evaluate both with the same metrics")
     if limit and not any(line.failures for line in lines):
@@ -164,7 +167,7 @@ def compare(
 def _pooled_lines(first: Evaluation, second: Evaluation, wanted: set[str] | None) -> list[Line]:
     """What both pooled over the same classes."""
     a, b = first.pooled, second.pooled
-    if a is None or b is None or a.class_names != b.class_names:
+    if a is None or b is None:
         return []
     own, other, lines = a.by_case_values(), b.by_case_values(), []
     for (metric, name), whole in a.differences(b).items():

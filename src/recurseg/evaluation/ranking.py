@@ -153,7 +153,10 @@ def _wanted(shared: list[tuple[str, str]], metrics: Sequence[str] | None) -> lis
     if metrics is None:
         ids = [id for id in CHALLENGE if id in held] or list(held)
     else:
-        ids = [metric.id for metric in choose(metrics)]
+        chosen = choose(metrics)
+        if whole := [metric.id for metric in chosen if metric.takes == "classes"]:
+            raise ConfigError(f"{', '.join(whole)}: one number over all cases; ranks are of values by case")
+        ids = [metric.id for metric in chosen]
         if missing := [id for id in ids if id not in held]:
             raise ConfigError(f"not all runs hold {', '.join(missing)}: evaluate them with the same metrics")
     if not ids:
