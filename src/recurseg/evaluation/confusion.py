@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -89,7 +88,7 @@ class Confusion:
         """Mean of `recall` over the classes that occur in the reference; nan where nothing was counted."""
         return float(mean(self.recall()))
 
-    def _by_class(self, ratio: Any) -> np.ndarray:
+    def _by_class(self, ratio: Callable[[np.ndarray, Sequence[int]], np.ndarray]) -> np.ndarray:
         none = np.array(np.nan)
         return np.stack(
             [none if c in self.not_evaluated else ratio(self.counts, [c]) for c in range(len(self.counts))]
