@@ -77,3 +77,16 @@ def test_an_unknown_model_names_the_nearest(stacks):
 def test_a_recipe_names_its_data_and_trains_alone(stacks, tmp_path):
     write_recipe(plan(stacks, model="light_unet", steps=1), tmp_path / "recipe.yaml")
     assert train(tmp_path / "recipe.yaml", out=tmp_path / "run").manifest["dataset"] == "data"
+
+
+def test_modalities_of_cross_modality_networks_may_be_missing_later(tmp_path):
+    for modality in ("flair", "t1", "seg"):
+        for case in range(2):
+            array = np.random.default_rng(case).integers(0, 2, (20, 18, 6)).astype(np.float32)
+            folder = tmp_path / f"BraTS{case}"
+            folder.mkdir(exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(array, np.diag([1, 1, 3, 1])), folder / f"BraTS{case}_{modality}.nii.gz")
+    recipe = plan(tmp_path, model="cross_modality")
+    assert recipe.sampling.modality_dropout > 0
+    assert recipe.stages[0].window[0] == 3
+    assert not plan(tmp_path, model="encoder_decoder").sampling.modality_dropout

@@ -43,6 +43,7 @@ class Facts:
         left_right: Which of D, H, W runs from left to right; None without a world.
         masked: Whether a large part of the voxels is exactly zero, as after skull-stripping.
         membranes: Whether a class is called membrane.
+        modalities: How many a case has.
         minutes: For training; None where steps are given.
         gpu: Whether there is one.
     """
@@ -54,6 +55,7 @@ class Facts:
     left_right: Axis | None
     masked: bool
     membranes: bool
+    modalities: int
     minutes: float | None
     gpu: bool
 
@@ -100,7 +102,7 @@ def plan(
         why=[*_reasons(facts), *design.why],
         model=ModelConfig(name=model, options=design.options),
         preprocessing=_preprocessing(facts),
-        sampling=_sampling(facts),
+        sampling=_sampling(facts).model_copy(update={"modality_dropout": design.modality_dropout}),
         loss="cross_entropy" if facts.membranes else "dice_cross_entropy",
         optimizer=OptimizerConfig(name="adamw", lr=design.lr, weight_decay=1e-4),
         schedule=ScheduleConfig(name="cosine", warmup=20),
@@ -133,6 +135,7 @@ def look_at(cases: Sequence[Case], class_names: Sequence[str], minutes: float | 
         left_right=_left_right(first) if anatomy and not flat else None,
         masked=bool(anatomy and (image == 0).mean() > 0.2),
         membranes="membrane" in class_names,
+        modalities=len(first.modalities or first.images),
         minutes=minutes,
         gpu=torch.cuda.is_available(),
     )
@@ -155,6 +158,7 @@ class _Design:
     tile: tuple[int, int, int]
     lr: float
     why: list[str]
+    modality_dropout: float = 0.0
 
 
 def _recurrent(model: str, facts: Facts) -> _Design:
@@ -221,6 +225,16 @@ def _patch_side(least: float) -> int:
     return min(side * 2**halvings for side in (5, 6, 7, 8) for halvings in range(2, 9) if side * 2**halvings >= least)
 
 
+def _slice_reader(model: str, facts: Facts) -> _Design:
+    """Sequences of three sections in training, as published; longer ones in prediction, as the network remembers."""
+    window, tile = (3, 192, 192), (24, 256, 256)
+    why = ["sequences of 3 sections, as published; predicted 24 at a time"]
+    dropout = 0.2 if model == "cross_modality" and facts.modalities > 1 else 0.0
+    if dropout:
+        why.append("each modality is left out of a fifth of the windows, so that it may be missing later")
+    return _Design({}, _within(window, facts), 3, _within(tile, facts), 1e-3, why, dropout)
+
+
 def _convolutional(model: str, facts: Facts) -> _Design:
     from recurseg.models import model_info
 
@@ -244,6 +258,7 @@ def _convolutional(model: str, facts: Facts) -> _Design:
 _DESIGNS: dict[str, Callable[[str, Facts], _Design]] = {
     **dict.fromkeys(("pyramid_lstm", "md_lstm"), _recurrent),
     **dict.fromkeys(("shamann", "bi_mann", "bi_lstm", "no_memory"), _patch_reader),
+    **dict.fromkeys(("cross_modality", "encoder_decoder", "k_unet"), _slice_reader),
 }
 
 

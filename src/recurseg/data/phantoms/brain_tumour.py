@@ -19,6 +19,7 @@ from .fields import generator, smooth_noise
 
 DEFAULT_SIZE = (40, 120, 120)
 CLASSES = ("background", "necrosis", "edema", "non-enhancing", "enhancing")
+REGIONS = {"complete": [1, 2, 3, 4], "core": [1, 3, 4], "enhancing": [4]}
 """By BraTS code, as in the challenges of 2013 to 2015."""
 
 SIGNAL = {

@@ -145,7 +145,7 @@ def _write_brain(folder: Path, cases: int, size: Size, seed: int) -> DatasetMani
 def _write_tumour(folder: Path, cases: int, size: Size, seed: int) -> DatasetManifest:
     """One folder a case, as in BraTS since 2018: NAME_flair.nii.gz, and so _t1, _t1ce, _t2 and _seg."""
     from recurseg.data.manifest import CaseEntry, DatasetManifest
-    from recurseg.data.phantoms.brain_tumour import CLASSES, SIGNAL, brain_tumour
+    from recurseg.data.phantoms.brain_tumour import CLASSES, REGIONS, SIGNAL, brain_tumour
 
     suffixes = dict(zip(SIGNAL, ("flair", "t1", "t1ce", "t2"), strict=True))
     entries = []
@@ -162,6 +162,7 @@ def _write_tumour(folder: Path, cases: int, size: Size, seed: int) -> DatasetMan
         name="brain_tumour",
         modalities=list(SIGNAL),
         classes=dict(enumerate(CLASSES)),
+        regions=REGIONS,
         notes=[f"procedural phantom brain_tumour, seed {seed}, size {_shown(size)}"],
         cases=entries,
     )
