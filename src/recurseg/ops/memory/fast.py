@@ -70,7 +70,7 @@ def forward(memory: Memory, inverse: Tensor, interface: Tensor, access: Access) 
     slot = torch.where(written > 0, written, usage).argmin(dim=1, keepdim=True)
     write = (by_content * alpha).scatter_add_(1, slot, 1 - alpha)
     weight = write.unsqueeze(2)
-    after = torch.bmm(weight, erase.unsqueeze(1))
+    after = weight * erase.unsqueeze(1)
     torch.addcmul(before, before, after, value=-1, out=after).baddbmm_(weight, add.unsqueeze(1))
 
     inverse_after = inverse_norms(after)
@@ -106,7 +106,7 @@ def backward(
     to_add = torch.bmm(weight.mT, to_content).squeeze(1)
     to_erase = torch.bmm(weight.mT, product).squeeze(1).mul_(tape.erase * (tape.erase - 1))
     to_write = torch.bmm(to_content, tape.add.unsqueeze(2)).baddbmm_(product, erase.mT, alpha=-1).squeeze(2)
-    torch.addcmul(to_content, to_content, torch.bmm(weight, erase, out=product), value=-1, out=to_content)
+    torch.addcmul(to_content, to_content, torch.mul(weight, erase, out=product), value=-1, out=to_content)
 
     to_gate = (to_write * tape.by_content).sum(1, keepdim=True).sub_(to_write.gather(1, tape.slot))
     to_gate.mul_(tape.alpha * (1 - tape.alpha))

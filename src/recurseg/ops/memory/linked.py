@@ -52,7 +52,7 @@ class _Write(torch.autograd.Function):
     def forward(ctx: Any, content: Tensor, write: Tensor, erase: Tensor, add: Tensor) -> Tensor:
         weight, erase, add = write.unsqueeze(2), erase.unsqueeze(1), add.unsqueeze(1)
         ctx.save_for_backward(content, weight, erase, add)
-        after = torch.bmm(weight, erase)
+        after = weight * erase
         return torch.addcmul(content, content, after, value=-1, out=after).baddbmm_(weight, add)
 
     @staticmethod
@@ -62,7 +62,7 @@ class _Write(torch.autograd.Function):
         product = grad * content
         to_write = torch.bmm(grad, add.mT).baddbmm_(product, erase.mT, alpha=-1).squeeze(2)
         to_erase = torch.bmm(weight.mT, product).squeeze(1).neg_()
-        to_content = torch.addcmul(grad, grad, torch.bmm(weight, erase, out=product), value=-1)
+        to_content = torch.addcmul(grad, grad, torch.mul(weight, erase, out=product), value=-1)
         return to_content, to_write, to_erase, torch.bmm(weight.mT, grad).squeeze(1)
 
 
