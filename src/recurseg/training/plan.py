@@ -12,6 +12,7 @@ import numpy as np
 
 from recurseg.data.case import Case
 from recurseg.data.dataset import As, Dataset, open_dataset
+from recurseg.errors import DataError
 from recurseg.preprocess import Preprocessing
 from recurseg.preprocess.orientation import orientation_of
 from recurseg.training.recipe import (
@@ -87,11 +88,16 @@ def plan(
 
     Raises:
         ConfigError: If there is no such model.
-        DataError: If the data set is not usable.
+        DataError: If the data set is not usable, or has no labels.
     """
     from recurseg.models import create_model
 
     dataset = data if isinstance(data, Dataset) else open_dataset(data, as_=as_)
+    if not any(case.label for case in dataset.to_learn_from):
+        raise DataError(
+            f"{dataset.root}: no labels to learn a segmentation from: add them, or complete images by a recipe of "
+            "task regression, such as --recipe shamann/paper_mnist_bottom_half"
+        )
     facts = look_at(dataset.cases, dataset.class_names, minutes)
     design = _DESIGNS.get(model, _convolutional)(model, facts)
     create_model(model, in_channels=len(dataset.modalities), num_classes=len(dataset.class_names), **design.options)

@@ -119,8 +119,9 @@ class Stage(_Config):
 
 class ValidationConfig(_Config):
     metric: str = "dice"
-    """Which metric, mean over foreground classes and cases, decides which checkpoint is best; one of images ("mse",
-    "dice@0.5") where images are completed."""
+    """Which metric decides which checkpoint is best: mean over foreground classes and then over cases, or one whose
+    voxels are pooled over the cases first ("mean_iou:pooled"); one of images ("mse", "dice@0.5") where images are
+    completed."""
     times: PositiveInt = 8
     """How often the held-out cases are predicted, evenly over the run."""
     cases: PositiveInt | None = None

@@ -13,7 +13,7 @@ from rich.console import Console
 from recurseg.data.dataset import As, Dataset, open_dataset, require_trainable
 from recurseg.data.files import require_writable
 from recurseg.data.splits import Split, split_cases
-from recurseg.errors import ConfigError, DataError
+from recurseg.errors import ConfigError
 from recurseg.evaluation import Evaluation, read_evaluation
 from recurseg.inference.predictor import choose_device
 from recurseg.models import load_plugin
@@ -164,13 +164,9 @@ def _begin(folder: Path, asked: _Asked, recipe: Recipe | Path | str | None) -> S
 
 
 def _planned(dataset: Dataset, asked: _Asked) -> Recipe:
-    if not any(case.label for case in dataset.to_learn_from):
-        raise DataError(
-            f"{dataset.root}: no labels to learn a segmentation from: add them, or complete images by a recipe of "
-            "task regression, such as --recipe shamann/paper_mnist_bottom_half"
-        )
+    recipe = plan(dataset, model=asked.model or "pyramid_lstm", minutes=asked.minutes)
     require_trainable(dataset)
-    return plan(dataset, model=asked.model or "pyramid_lstm", minutes=asked.minutes)
+    return recipe
 
 
 def _data_and_recipe(asked: _Asked, recipe: Recipe | Path | str | None) -> tuple[Path, Recipe | None]:

@@ -10,7 +10,8 @@ from torch import nn
 
 from recurseg.data.case import Case
 from recurseg.data.labels import class_labels
-from recurseg.evaluation import evaluate
+from recurseg.evaluation import Evaluation, evaluate
+from recurseg.evaluation.result import together
 from recurseg.inference.tiling import predict_probabilities
 from recurseg.preprocess import Prepared, restore
 from recurseg.training.recipe import Recipe
@@ -39,9 +40,9 @@ class Validator:
         self.cases = [Held(case, prepared, class_labels(case)) for case, prepared in cases]
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        """The recipe's metric, mean over foreground classes and then over cases."""
-        counted = self.cases[: self.recipe.validation.cases]
-        return {self.recipe.validation.metric: float(np.nanmean([self.measure(model, held) for held in counted]))}
+        """The recipe's metric over the cases that are watched: the mean of cases, or all their voxels pooled."""
+        metric, counted = self.recipe.validation.metric, self.cases[: self.recipe.validation.cases]
+        return {metric: together([self.measure(model, held) for held in counted]).value(metric)}
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -51,9 +52,8 @@ class Validator:
         self.measure(model, sorted(self.cases, key=lambda held: held.reference.size)[len(self.cases) // 2])
         return 1
 
-    def measure(self, model: nn.Module, held: Held) -> float:
+    def measure(self, model: nn.Module, held: Held) -> Evaluation:
         """The recipe's metric of one case."""
-        metric = self.recipe.validation.metric
         scores = predict_probabilities(
             model,
             held.prepared.image,
@@ -63,12 +63,11 @@ class Validator:
             present=held.prepared.present,
         )
         found = {held.case.id: restore(scores, held.prepared.geometry)}
-        result = evaluate(
+        return evaluate(
             found,
             {held.case.id: held.reference},
-            metrics=[metric],
+            metrics=[self.recipe.validation.metric],
             spacing=held.case.spacing,
             class_names=self.class_names,
             not_evaluated=held.case.not_evaluated,
         )
-        return result.value(metric)

@@ -55,6 +55,6 @@ def measure(
     segmenter: Segmenter, held: Sequence[tuple[Case, Prepared]], recipe: Recipe, dataset: Dataset, out: Path
 ) -> Evaluation:
     cases = [case for case, _ in held]
-    maps = METRICS[recipe.validation.metric].takes == "membrane"
-    predict_cases(segmenter, Inputs(cases), out, probabilities=maps, overwrite=True)
-    return evaluate(out, replace(dataset, cases=cases))
+    metric = METRICS[recipe.validation.metric]
+    predict_cases(segmenter, Inputs(cases), out, probabilities=metric.takes == "membrane", overwrite=True)
+    return evaluate(out, replace(dataset, cases=cases), also=[metric.id])
