@@ -9,6 +9,7 @@ import pytest
 
 from recurseg.errors import ConfigError, DataError
 from recurseg.evaluation import evaluate, read_evaluation
+from recurseg.evaluation.result import together
 
 TISSUE = np.array([[0, 1, 1, 2], [0, 1, 2, 2], [0, 0, 2, 2]])
 
@@ -20,6 +21,29 @@ def test_a_row_for_every_case_metric_and_foreground_class():
         (case, name) for case in "ab" for name in ("GM", "WM")
     }
     assert found.value("dice") == 1
+
+
+def test_values_that_have_a_name_are_classes_even_where_others_do_not_occur():
+    without_gm = np.where(TISSUE == 1, 255, TISSUE)
+    found = evaluate({"a": TISSUE}, {"a": without_gm}, metrics=["dice"], class_names=["bg", "GM", "WM"])
+    assert math.isnan(found.value("dice", class_name="GM"))
+    assert found.value("dice", class_name="WM") == 1
+    mask = np.where(TISSUE == 2, 255, 0)
+    assert evaluate({"a": mask}, {"a": mask}, metrics=["dice"], class_names=["bg", "WM"]).value("dice") == 1
+
+
+def test_further_metrics_come_beside_those_by_default():
+    default = evaluate({"a": TISSUE > 0}, {"a": TISSUE > 0})
+    found = evaluate({"a": TISSUE > 0}, {"a": TISSUE > 0}, also=["mean_iou:pooled", "ppv"])
+    assert {r.metric for r in found.rows} - {r.metric for r in default.rows} == {"ppv"}
+    assert found.value("mean_iou:pooled") == 1
+
+
+def test_cases_measured_one_by_one_are_joined_to_an_evaluation_of_all():
+    other = np.where(TISSUE == 2, 1, TISSUE)
+    predicted, labels, names = {"a": TISSUE, "b": other}, {"a": TISSUE, "b": TISSUE}, ["bg", "GM", "WM"]
+    each = [evaluate({id: predicted[id]}, {id: labels[id]}, class_names=names) for id in predicted]
+    assert together(each).as_dict() == evaluate(predicted, labels, class_names=names).as_dict()
 
 
 def test_the_mean_of_classes_is_the_mean_over_a_cases_classes():

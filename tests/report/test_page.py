@@ -229,3 +229,17 @@ def test_damaged_manifest_is_named(stack_run):
     (stack_run / "manifest.json").write_text("{")
     with pytest.raises(DataError, match=r"manifest\.json: not valid JSON"):
         write_report(stack_run)
+
+
+def test_a_pooled_metric_is_the_verdict_where_it_chose_the_checkpoint(tmp_path, make):
+    data = make.volumes(tmp_path / "volumes")
+    run = make.run(tmp_path / "run", data, holdout="subject_1,subject_2", metric="mean_iou:pooled")
+    _, page = read(run)
+    (pooled,) = (
+        summary["mean"]
+        for summary in json.loads((run / "validation" / "metrics.json").read_text())["pooled"]
+        if (summary["metric"], summary["class"]) == ("mean_iou:pooled", "mean of classes")
+    )
+    assert f"{pooled:.4f}" in page.text
+    assert "all voxels of 2 held-out cases together (fewer than 6, so no interval)" in page.text
+    assert "worst case" in page.text

@@ -19,7 +19,8 @@ def settle_coding(pairs: Sequence[Pair], class_names: Sequence[str]) -> tuple[li
     """Gives both sides of every pair a label map.
 
     What predictions.json or the data set says holds. A side that says nothing takes the other side's coding where
-    its values fit; else {0, 255} is a mask, and other values are classes in ascending order.
+    its values fit; else values that have a name are classes, {0, 255} is a mask, and other values are classes in
+    ascending order.
 
     Args:
         pairs: (prediction, reference).
@@ -39,6 +40,8 @@ def settle_coding(pairs: Sequence[Pair], class_names: Sequence[str]) -> tuple[li
         given = complete_map(known.label_map, max(len(names), 2))
     elif stated is not None:
         reference_map = given = complete_map(stated.label_map, max(len(names), 2))
+    elif _named(expected | predicted, names) and (len(names) > 2 or expected != set(MASK)):
+        reference_map = given = complete_map({}, len(names))
     else:
         reference_map = given = _inferred([expected, predicted], 0, notes, "reference")
     prediction_map: Mapping[int, int]
@@ -59,6 +62,10 @@ def settle_coding(pairs: Sequence[Pair], class_names: Sequence[str]) -> tuple[li
         for p, r in pairs
     ]
     return settled, _complete_names(names, settled, predicted | expected), notes
+
+
+def _named(values: set[int], names: Sequence[str]) -> bool:
+    return bool(names) and values - {IGNORE} <= set(range(len(names)))
 
 
 def _inferred(sides: list[set[int]], which: int, notes: list[str], name: str) -> dict[int, int]:

@@ -6,8 +6,8 @@ import csv
 import io
 import json
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +211,20 @@ class Evaluation:
     def full_summary(self, cases: Collection[str] | None = None) -> list[Summary]:
         """Returns `summary` and then `pooled_summary` of these cases, by default of all."""
         return [*self.summary(cases), *self.pooled_summary(cases)]
+
+
+def together(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Joins evaluations of different cases of one data set, each with the same metrics, to that of all their cases."""
+    pooled = [evaluation.pooled for evaluation in evaluations if evaluation.pooled]
+    counts = {case: own for of_cases in pooled for case, own in of_cases.by_case.items()}
+    not_evaluated = sorted({c for of_cases in pooled for c in of_cases.not_evaluated})
+    return replace(
+        evaluations[0],
+        rows=[row for evaluation in evaluations for row in evaluation.rows],
+        notes=list(dict.fromkeys(note for evaluation in evaluations for note in evaluation.notes)),
+        tags={case: tags for evaluation in evaluations for case, tags in evaluation.tags.items()},
+        pooled=replace(pooled[0], by_case=counts, not_evaluated=not_evaluated) if pooled else None,
+    )
 
 
 def read_evaluation(path: Path | str) -> Evaluation:

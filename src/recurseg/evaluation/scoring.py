@@ -31,6 +31,7 @@ def evaluate(
     labels: Path | str | Dataset | Mapping[str, np.ndarray],
     *,
     metrics: Sequence[str] | None = None,
+    also: Sequence[str] = (),
     spacing: Sequence[float] | None = None,
     class_names: Sequence[str] | None = None,
     sections: str | None = None,
@@ -46,6 +47,7 @@ def evaluate(
         labels: A data set (folder, `dataset.yaml` or `Dataset`), a file or folder of label files, or arrays.
         metrics: Ids from `METRICS`; by default all that the inputs allow. Membrane metrics are in where a class is
             called "membrane", metrics in mm where the spacing is known, pooled ones where there are three classes.
+        also: Ids beside those by default.
         spacing: Millimetres per voxel, one number an axis, instead of what the files say.
         class_names: Names by class, 0 first, instead of what the data set says.
         sections: "16-19" compares these sections of a stack (both ends counted, from 0); a prediction that
@@ -66,8 +68,9 @@ def evaluate(
         ConfigError: An unknown metric, class or region, a wrong spacing or section range.
     """
     asked = choose(metrics) if metrics is not None else None
+    further = choose(also) if also else []
     limit = None if failures is None else Limit.read(failures)
-    if of_images := [m.id for m in asked or () if m.takes == "image"]:
+    if of_images := [m.id for m in [*(asked or ()), *further] if m.takes == "image"]:
         raise ConfigError(f"{', '.join(of_images)}: measures reconstructed images; label maps have none")
     if spacing is not None and not all(0 < s < float("inf") for s in spacing):
         raise ConfigError(f"spacing {tuple(spacing)} must be positive millimetres")
@@ -86,7 +89,7 @@ def evaluate(
     measured = {name: [c] for c, name in enumerate(names) if c and c not in unmeasured}
     named, in_mm = membrane_class(names), all(r.volume.spacing_known for _, r in aligned)
     membrane = named or 1
-    chosen, left_out = _allowed(asked, in_mm, several=len(names) > 2, membrane=named is not None)
+    chosen, left_out = _allowed(asked, further, in_mm, several=len(names) > 2, membrane=named is not None)
     notes += left_out
     if limit and limit.metric not in (by_case := [m.id for m in chosen if m.takes != "classes"]):
         raise ConfigError(f"failures by {limit.metric}: it is not among {', '.join(by_case)}")
@@ -113,15 +116,15 @@ def evaluate(
 
 
 def _allowed(
-    asked: list[Metric] | None, in_mm: bool, *, several: bool, membrane: bool
+    asked: list[Metric] | None, further: list[Metric], in_mm: bool, *, several: bool, membrane: bool
 ) -> tuple[list[Metric], list[str]]:
-    """The metrics that were asked for, or all that the inputs allow, and notes of what was left out."""
+    """The metrics that were asked for, or all that the inputs allow and further ones, with notes of what was not."""
     if asked is not None:
         if needing := [m.id for m in asked if m.needs_mm and not in_mm]:
             raise ConfigError(f"{', '.join(needing)} need a spacing and the files carry none: pass --spacing")
         return asked, []
     kinds = {"class": True, "classes": several, "membrane": membrane, "image": False}
-    allowed = [m for m in METRICS.values() if kinds[m.takes] and not m.same_as]
+    allowed = [m for m in METRICS.values() if (kinds[m.takes] and not m.same_as) or m in further]
     if in_mm:
         return allowed, []
     left_out = ", ".join(m.id for m in allowed if m.needs_mm)

@@ -67,19 +67,24 @@ class CaseRow:
 
 def main_metric(evaluation: Evaluation, wanted: str) -> str | None:
     """The recipe's metric where it was measured, else the first that was."""
-    measured = list(dict.fromkeys(row.metric for row in evaluation.rows))
+    measured = list(dict.fromkeys(metric for metric, _ in values_by_class(evaluation)))
     return wanted if wanted in measured else next(iter(measured), None)
+
+
+def values_by_class(evaluation: Evaluation) -> dict[tuple[str, str], dict[str, float]]:
+    """Metric and class → case → value; of a pooled metric the value that a case would have by itself."""
+    return evaluation.by_class() | (evaluation.pooled.by_case_values() if evaluation.pooled else {})
 
 
 def main_values(evaluation: Evaluation, metric: str) -> dict[str, float]:
     """Case → value of a metric, mean of the classes where there are several."""
-    by_class = evaluation.by_class()
-    return [values for (name, _), values in by_class.items() if name == metric][-1]
+    return [values for (name, _), values in values_by_class(evaluation).items() if name == metric][-1]
 
 
 def verdict(summaries: list[Summary], metric: str, cases: int) -> Verdict:
     """What to know first: the mean of the main metric with its interval, or the cases where they are few."""
     found = [summary for summary in summaries if summary.metric == metric][-1]
+    known = METRICS.get(metric)
     few = f"fewer than {FEWEST}, so no interval"
     if found.interval:
         spread = (
@@ -87,6 +92,8 @@ def verdict(summaries: list[Summary], metric: str, cases: int) -> Verdict:
         )
     elif found.n == 0:
         spread = f"undefined in {'the one held-out case' if cases == 1 else f'all {cases} held-out cases'}"
+    elif known and known.takes == "classes":
+        spread = f"all voxels of {'one held-out case' if cases == 1 else f'{cases} held-out cases together'} ({few})"
     elif found.n == 1:
         spread = f"one held-out case, {next(iter(found.values))} ({few})"
     else:
@@ -94,14 +101,13 @@ def verdict(summaries: list[Summary], metric: str, cases: int) -> Verdict:
         spread = f"mean of {found.n} held-out cases ({few}): {listed}"
     if found.undefined and found.n:
         spread += f"; undefined in {', '.join(found.undefined[:3])}{' …' if len(found.undefined) > 3 else ''}"
-    known = METRICS.get(metric)
     direction = f"{known.better} is better" if known else ""
     return Verdict(metric, found.class_name, number(found.mean), found.unit, spread, direction)
 
 
 def summary_rows(evaluation: Evaluation, summaries: list[Summary], main: str | None) -> list[SummaryRow]:
     """The table of metrics, the main one first."""
-    by_class = evaluation.by_class()
+    by_class = values_by_class(evaluation)
     rows = []
     for metric in sorted(dict.fromkeys(s.metric for s in summaries), key=lambda name: name != main):
         group = [summary for summary in summaries if summary.metric == metric]

@@ -84,7 +84,7 @@ def _content(run: RunFiles) -> dict[str, Any]:
     }
     evaluation = run.evaluation
     if evaluation is not None and evaluation.rows:
-        summaries = evaluation.summary()
+        summaries = evaluation.full_summary()
         metric = main_metric(evaluation, run.metric)
         assert metric is not None
         names, classes, rows = case_table(evaluation, metric)
