@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from recurseg.explain import Part, Picture, Scene, Table
-from recurseg.explain.actor_answers import LEAST_CHANGE, answers_numbers
+from recurseg.explain.actor_answers import answers_numbers
+from recurseg.explain.answers import LEAST_CHANGE
 from recurseg.explain.exchange import Said, alone, answers, exchange_cut, listen
 from recurseg.explain.memory_traffic import Recording, Steps, Traffic, evenness, read_image, read_parts, sources
 from recurseg.explain.memory_views import writes_again

@@ -7,14 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from recurseg.explain.answers import LEAST_CHANGE, dice
 from recurseg.explain.exchange import Said
 from recurseg.explain.patch_views import still
 from recurseg.explain.pictures import Part, Picture, Table
 from recurseg.explain.scene import Scene
-
-LEAST_CHANGE = 0.01
-"""The scale of what the exchange changes ends here at least, so that rounding is not drawn as a change; a fraction of
-1 for probabilities, of the range of its values for an image."""
 
 
 def answers_part(scene: Scene, said: Sequence[Said]) -> Part:
@@ -56,12 +53,12 @@ def answers_numbers(said: Sequence[Said]) -> list[dict[str, Any]]:
         row: dict[str, Any] = {
             "who": one.who,
             "difference_to_all": float(np.abs(one.answer - whole.answer).mean()),
-            "dice_to_all": _dice(one.masks[0], whole.masks[0]) if one.masks else None,
+            "dice_to_all": dice(one.masks[0], whole.masks[0]) if one.masks else None,
         }
         if one.change is not None:
             row["exchange_changes"] = float(one.change.mean())
             row["exchange_changes_at_most"] = float(one.change.max())
-            row["dice_with_to_without"] = _dice(*one.masks) if one.masks else None
+            row["dice_with_to_without"] = dice(*one.masks) if one.masks else None
         found.append(row)
     return found
 
@@ -85,9 +82,3 @@ def _text(key: str, value: str | float | None) -> str:
     if value is None or isinstance(value, str):
         return value or "–"
     return f"{value:.3f}" if key.startswith("dice") else f"{value:.2g}"
-
-
-def _dice(one: np.ndarray, other: np.ndarray) -> float | None:
-    """Overlap of two masks; None where both are empty."""
-    size = int(one.sum()) + int(other.sum())
-    return 2 * int((one & other).sum()) / size if size else None

@@ -15,14 +15,19 @@ from recurseg.inference.inputs import collect
 from recurseg.inference.predictor import Segmenter
 
 
-def open_case(path: Path | str, modalities: Sequence[str]) -> Case:
+def open_case(path: Path | str, modalities: Sequence[str], *, missing: bool = False) -> Case:
     """Opens the one case at a path: an image file, a folder of sections, or the folder of one case.
+
+    Args:
+        path: To the case.
+        modalities: What the model takes.
+        missing: Whether it copes with missing ones.
 
     Raises:
         ConfigError: There are several.
         DataError: There is none that the model can take.
     """
-    found = collect([Path(path)], modalities)
+    found = collect([Path(path)], modalities, missing=missing)
     if found.failed and not found.cases:
         raise next(iter(found.failed.values()))
     if len(found.cases) > 1:
@@ -46,7 +51,7 @@ def explain_case(
 
     Args:
         segmenter: From `recurseg.load`; its window bounds what is looked at, and so memory.
-        case: With the modalities that the model takes.
+        case: With the modalities that the model takes; without some, where it copes.
         voxel: Index into the file's array, in its axis order, counted from 0; by default the middle of the largest
             foreground component of the prediction in the central section.
         class_name: Whose logit is explained; by default the class that the model gives the voxel.

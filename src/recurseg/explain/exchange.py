@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recurseg.explain.answers import answer_map, labels
 from recurseg.explain.memory_traffic import Traffic, read_image
 from recurseg.explain.scene import Scene
 from recurseg.layers.actors import MemoryActors
@@ -132,21 +133,6 @@ def _standing_in(model: PatchReader, actors: nn.Module) -> Iterator[None]:
 
 
 def _said(scene: Scene, who: str, logits: Sequence[Tensor]) -> Said:
-    maps = [_scores(scene, one[0].float()) for one in logits]
-    masks = [] if scene.completes else [_mask(scene, one[0]) for one in logits]
+    maps = [answer_map(scene, one[0].float()) for one in logits]
+    masks = [] if scene.completes else [labels(one[0]) == scene.target for one in logits]
     return Said(who, maps[0], maps[1] if len(maps) > 1 else None, masks)
-
-
-def _scores(scene: Scene, logits: Tensor) -> np.ndarray:
-    if scene.completes:
-        found = logits[scene.target]
-    elif len(logits) > 1:
-        found = logits.softmax(0)[scene.target]
-    else:
-        found = logits[0].sigmoid() if scene.target == 1 else 1 - logits[0].sigmoid()
-    return found.cpu().numpy()
-
-
-def _mask(scene: Scene, logits: Tensor) -> np.ndarray:
-    labels = logits.argmax(0) if len(logits) > 1 else (logits[0] > 0).long()
-    return (labels == scene.target).cpu().numpy()

@@ -32,7 +32,7 @@ def input_gradient(scene: Scene) -> InputGradient:
     """Computes the gradient of the scene's logit with respect to every voxel of the window."""
     image = scene.image.clone().requires_grad_()
     with torch.enable_grad():
-        logits = scene.model(image)
+        logits = scene.answer(image)
         logit = scene.logit(logits)
         (gradient,) = torch.autograd.grad(logit, image)
     magnitude = gradient[0].abs().sum(dim=0).float().cpu().numpy()
@@ -46,7 +46,7 @@ def gradient_parts(scene: Scene, found: InputGradient) -> list[Part]:
     def image_of(axis: int | None, steps: list[int] | None = None) -> list[Picture]:
         return [
             picture(name, channel, scene.voxel, axis, steps=steps, colours="grey", spacing=scene.spacing)
-            for name, channel in zip(scene.modalities, scene.channels, strict=True)
+            for name, channel in zip(scene.titles, scene.channels, strict=True)
         ]
 
     def heat_of(axis: int | None, steps: list[int] | None = None) -> Picture:

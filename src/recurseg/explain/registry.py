@@ -13,6 +13,7 @@ from recurseg.explain.scene import Scene
 BUILT_IN = {
     "pyramid_lstm": "recurseg.explain.pyramid_lstm",
     **dict.fromkeys(("shamann", "bi_mann", "bi_lstm", "no_memory"), "recurseg.explain.patch_reader"),
+    **dict.fromkeys(("cross_modality", "encoder_decoder", "k_unet"), "recurseg.explain.slice_reader"),
 }
 """Name of a model → the module that registers its explainer, imported when it is first asked for."""
 

@@ -15,7 +15,7 @@ from recurseg.errors import ConfigError, did_you_mean
 from recurseg.explain.coordinates import prepared_voxel, stored_voxel
 from recurseg.inference.predictor import Segmenter, match_modalities
 from recurseg.inference.tiling import predict_probabilities
-from recurseg.models import spatial_dims_of
+from recurseg.models import accepts_missing, spatial_dims_of
 from recurseg.preprocess import Prepared, prepare
 
 AXES = ("section", "row", "column")
@@ -37,6 +37,7 @@ class Scene:
         planes: For each axis of the window, what each plane is called, numbered as in the file.
         stored: The voxel as an index into the file's array.
         whole: Spatial shape of the prepared case that the window is a part of.
+        present: bool `(1, C)`, which channels the case has; the others are 0. None: all of them.
     """
 
     model: nn.Module
@@ -49,6 +50,7 @@ class Scene:
     planes: tuple[list[str], ...]
     stored: tuple[int, ...]
     whole: tuple[int, ...]
+    present: Tensor | None = None
 
     @property
     def dims(self) -> int:
@@ -59,12 +61,33 @@ class Scene:
         """Whether the model completes images instead of segmenting them."""
         return getattr(self.model, "task", "segmentation") == "regression"
 
+    @property
+    def there(self) -> list[int]:
+        """The channels that the case has."""
+        return [n for n in range(len(self.modalities)) if self.present is None or self.present[0, n]]
+
+    @property
+    def titles(self) -> list[str]:
+        """Names of the channels for pictures, which say what is absent."""
+        return [name if n in self.there else f"{name}: absent" for n, name in enumerate(self.modalities)]
+
+    def answer(self, image: Tensor) -> Tensor:
+        """The model's logits `(B, K, *window)` of images `(B, C, *window)` that have the channels of the case."""
+        return (
+            self.model(image)
+            if self.present is None
+            else self.model(image, present=self.present.expand(len(image), -1))
+        )
+
+    def explained(self, logits: Tensor) -> Tensor:
+        """The explained numbers out of `(K, ...)`; of a single sigmoid logit, minus it for the background."""
+        if len(logits) > 1 or self.completes:
+            return logits[self.target]
+        return logits[0] if self.target == 1 else -logits[0]
+
     def logit(self, logits: Tensor) -> Tensor:
-        """The explained number out of `(1, K, *window)`; of a single sigmoid logit, minus it for the background."""
-        at = logits[(0, slice(None), *self.voxel)].float()
-        if len(at) > 1 or self.completes:
-            return at[self.target]
-        return at[0] if self.target == 1 else -at[0]
+        """The explained number out of `(1, K, *window)`."""
+        return self.explained(logits[(0, slice(None), *self.voxel)].float())
 
     def probability(self, logits: Tensor) -> float:
         """The explained class's probability out of `(1, K, *window)`."""
@@ -106,8 +129,9 @@ def make_scene(
     if class_name is not None and class_name not in spec.class_names:
         raise ConfigError(f"unknown class '{class_name}'{did_you_mean(class_name, spec.class_names)}")
     wanted = None if class_name is None else spec.class_names.index(class_name)
-    prepared = prepare(match_modalities(case, spec.modalities), spec.preprocessing, modalities=spec.modalities)
-    notes = []
+    case = match_modalities(case, spec.modalities, missing=accepts_missing(segmenter.model))
+    prepared = prepare(case, spec.preprocessing, modalities=spec.modalities)
+    notes = [f"The case has no {', '.join(case.missing)}: the network looks at the others."] if case.missing else []
     if voxel is None:
         at, how = choose_voxel(segmenter, prepared, wanted, progress)
         notes.append(how)
@@ -115,7 +139,7 @@ def make_scene(
         at = prepared_voxel(voxel, prepared.geometry)
     scene = _window(segmenter, prepared, at)
     with torch.no_grad():
-        answer = scene.model(scene.image)[(0, slice(None), *scene.voxel)]
+        answer = scene.answer(scene.image)[(0, slice(None), *scene.voxel)]
     if scene.completes:
         target = 0
     else:
@@ -153,7 +177,14 @@ def choose_voxel(
         middle = image.shape[1] // 2
         first = min(max(middle - depth // 2, 0), image.shape[1] - depth)
         slab, section = image[:, first : first + depth], middle - first
-    scores = predict_probabilities(segmenter.model, slab, window=spec.window, overlap=spec.overlap, progress=progress)
+    scores = predict_probabilities(
+        segmenter.model,
+        slab,
+        window=spec.window,
+        overlap=spec.overlap,
+        present=prepared.present,
+        progress=progress,
+    )
     if image.ndim == 4:
         scores, slab = scores[:, section], slab[:, section]
     if spec.task == "regression":
@@ -186,6 +217,7 @@ def _middle(scores: np.ndarray, wanted: int | None, class_names: Sequence[str]) 
 
 def _window(segmenter: Segmenter, prepared: Prepared, at: tuple[int, ...]) -> Scene:
     spec, shape = segmenter.spec, prepared.image.shape[1:]
+    added = spec.preprocessing.channels(spec.modalities)[len(spec.modalities) :]
     sides = ((1,) * (len(shape) - len(spec.window)) + tuple(spec.window))[-len(shape) :]
     if spatial_dims_of(segmenter.model) < len(shape):
         sides = (1, *sides[1:])
@@ -207,11 +239,12 @@ def _window(segmenter: Segmenter, prepared: Prepared, at: tuple[int, ...]) -> Sc
         voxel=inside,
         target=0,
         class_names=spec.class_names,
-        modalities=spec.modalities,
+        modalities=[*spec.modalities, *(f"{name}, equalised" for name, _ in added)],
         spacing=spacing,
         planes=planes,
         stored=stored_voxel(at, prepared.geometry),
         whole=tuple(whole),
+        present=None if prepared.present is None else torch.from_numpy(prepared.present)[None].to(segmenter.device),
     )
 
 

@@ -61,11 +61,12 @@ def explain(
     """
     from recurseg.inference import load
     from recurseg.inference.bar import CasesBar
+    from recurseg.models import accepts_missing
 
     out = Path(out)
     require_writable(out)
     segmenter = load(run, device=device, window=window, plugin=plugin)
-    chosen = open_case(Path(case), segmenter.spec.modalities)
+    chosen = open_case(Path(case), segmenter.spec.modalities, missing=accepts_missing(segmenter.model))
     with ExitStack() as stack:
 
         @cache
