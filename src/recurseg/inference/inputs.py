@@ -107,7 +107,7 @@ def _case_within(folder: Path, modalities: Sequence[str]) -> Dataset | None:
 
 
 def _fits(dataset: Dataset, modalities: Sequence[str]) -> bool:
-    return any(set(modalities) <= set(case.images) for case in dataset.cases)
+    return any(set(modalities) <= {*case.images, *case.modalities} for case in dataset.cases)
 
 
 def _refuse_one_name(cases: Sequence[Case]) -> None:
