@@ -43,13 +43,14 @@ class OneLogit(nn.Module):
 
 
 def segmenter(dims: int, window: tuple[int, ...], **preprocessing) -> Segmenter:
+    config = Preprocessing(**({"normalise": "none"} | preprocessing))
     spec = PackageSpec(
         model="brightness",
-        in_channels=1,
+        in_channels=len(config.channels(["image"])),
         num_classes=3,
         modalities=["image"],
         class_names=["background", "disc", "nothing"],
-        preprocessing=Preprocessing(**({"normalise": "none"} | preprocessing)),
+        preprocessing=config,
         window=window,
     )
     return Segmenter(spec, Brightness(dims), torch.device("cpu"))
@@ -161,6 +162,13 @@ def test_a_sigmoid_logit_speaks_for_both_classes(class_name, sign):
     assert found.logit == pytest.approx(sign)
     assert found.probability == pytest.approx(1 / (1 + np.exp(-sign)))
     assert found.magnitude.sum() == pytest.approx(10)
+
+
+def test_an_added_channel_of_local_contrast_has_a_name_of_its_own():
+    made = segmenter(2, (16, 16), local_contrast={"image": "add"})
+    scene, _ = make_scene(made, case_of(disc((40, 44), (20, 20), 3)), voxel=(20, 21))
+    assert scene.modalities == ["image", "image, equalised"]
+    assert len(scene.channels) == 2
 
 
 def test_reach_is_the_distance_that_holds_a_share():

@@ -52,7 +52,9 @@ def fusion_part(scene: Scene, levels: Sequence[Level]) -> Part:
         )
         coloured = " The second row has all in one: the colour is that of the modality that adds most."
     absent = [name for m, name in enumerate(scene.modalities) if m not in scene.there]
-    missing = f" {', '.join(absent)}: absent, adds nothing; the others count for as much more." if absent else ""
+    missing = (
+        f" {', '.join(absent)}: absent, adds nothing; what the others add is scaled up for it." if absent else ""
+    )
     return Part(
         name="fusion",
         title="What each modality adds",
@@ -107,5 +109,5 @@ def fusion_table(scene: Scene, levels: Sequence[Level], numbers: Sequence[dict[s
 
 
 def percent(share: float) -> str:
-    """A share as text, without decimals."""
-    return f"{100 * share:.0f} %"
+    """A share as text, without decimals and without a line's end in it."""
+    return f"{100 * share:.0f}\u00a0%"

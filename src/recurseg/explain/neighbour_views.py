@@ -51,9 +51,9 @@ def neighbours_part(scene: Scene, found: Neighbours, numbers: Sequence[dict[str,
         title=TITLE,
         text=(
             "The slice of the slider hands the sequence model a map that is the same everywhere, the mean of all: "
-            f"by how much that changes the logits of {scene.planes[0][scene.voxel[0]]}, up or down. Bars are the mean "
-            "of that, a slice each; the pale bar of the voxel's own slice is cut off. The gradient is that of the "
-            f"voxel's logit with respect to the slice's map. Maps are over {DECADES} powers of ten. What a slice "
+            f"by how much that changes the logits of {scene.planes[0][scene.voxel[0]]}, up or down. Bars are the "
+            "mean of that, a slice each; the pale one of the voxel's own slice is cut off. The gradient is that of "
+            f"the voxel's logit with respect to the slice's map. Maps are over {DECADES} powers of ten. What a slice "
             "gives its decoder past the sequence model stays as it is."
         ),
         rows=[[image, gradient, replace(changes, mark_step=None), bars]],
@@ -115,7 +115,7 @@ def neighbours_table(numbers: Sequence[dict[str, Any]]) -> Table:
         columns=["slice", "offset", "mean change", "at most", "at the voxel", "share of gradient"],
         rows=[
             [
-                one["slice"],
+                one["slice"].replace(" ", "\u00a0"),
                 signed(one["offset"]),
                 *(f"{one[key]:.2g}" for key in keys),
                 percent(one["share_of_gradient"]),

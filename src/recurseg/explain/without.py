@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from recurseg.explain.answers import LEAST_CHANGE, answer_map, dice, labels
-from recurseg.explain.neighbours import memory_cut
+from recurseg.explain.neighbours import memory_cut, network_of
 from recurseg.explain.pictures import Part, Picture, Table
 from recurseg.explain.scene import Scene
 from recurseg.explain.views import chosen_planes, picture
+from recurseg.models.cross_modality import CrossModality
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,11 @@ def memory_part(scene: Scene, whole: Answer, cut: Answer) -> Part:
 
 def modalities_part(scene: Scene, whole: Answer, less: Sequence[Answer]) -> Part:
     """The answer without each modality in turn, and what differs."""
-    changes = [_change(whole, one) for one in less]
+    changes, network = [_change(whole, one) for one in less], network_of(scene)
+    left = " The fusion scales up what is left." if isinstance(network, CrossModality) and network.fusions else ""
     text = (
         f"The probability of {scene.class_names[scene.target]} when one more modality is missing, and the absolute "
-        f"difference, on a scale that ends at {_top(changes):.2g}."
+        f"difference, on a scale that ends at {_top(changes):.2g}.{left}"
     )
     rows = [_probabilities(scene, [whole, *less]), [_image(scene), *_changes(scene, less, changes)]]
     return _part(scene, "without_modalities", "Without each modality", text, rows)
