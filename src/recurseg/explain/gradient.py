@@ -60,7 +60,8 @@ def gradient_parts(scene: Scene, found: InputGradient) -> list[Part]:
             name="context",
             title="Where the answer comes from",
             text=(
-                "The image, and how strongly each voxel of it moves the logit: the absolute gradient, summed over "
+                "The image, and how strongly each voxel of it moves "
+                f"{'the value' if scene.completes else 'the logit'}: the absolute gradient, summed over "
                 f"modalities, over {DECADES} powers of ten; what is weaker is black."
             ),
             rows=[
