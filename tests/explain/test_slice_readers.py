@@ -13,7 +13,7 @@ from torch import nn
 from recurseg.explain import Inside, Part, Scene, Table
 from recurseg.explain.fusion import fusion_levels
 from recurseg.explain.neighbour_views import bars_of
-from recurseg.explain.neighbours import look_around, memory_cut, read, sequence_maps, slice_logits
+from recurseg.explain.neighbours import look_around, memory_cut, network_of, read, sequence_maps, slice_logits
 from recurseg.explain.slice_reader import explain_slice_reader
 from recurseg.explain.without import Answer, answer_without, answer_without_memory, without_numbers, without_table
 from recurseg.layers.conv_lstm import ConvLSTM
@@ -72,6 +72,10 @@ def reader(which: str) -> Scene:
     return scene_of(network(name, **options))
 
 
+def fusions(model: CrossModality) -> list[CrossModalityConvolution]:
+    return [fusion for fusion in model.fusions if isinstance(fusion, CrossModalityConvolution)]
+
+
 def looked_inside(scene: Scene) -> Inside:
     return explain_slice_reader(scene, lambda fraction: None)
 
@@ -89,7 +93,7 @@ def test_looking_on_changes_nothing(which):
     scene = reader(which)
     with torch.no_grad():
         expected = scene.model(scene.image)
-        said = slice_logits(scene, read(scene.model.sequence, sequence_maps(scene)))
+        said = slice_logits(scene, read(network_of(scene).sequence, sequence_maps(scene)))
     torch.testing.assert_close(said, expected[0, 1, OWN], rtol=1e-4, atol=1e-4)
     looked_inside(scene)
     with torch.no_grad():
@@ -118,10 +122,11 @@ def test_what_a_neighbour_brings_is_what_the_network_says_with_and_without_its_m
         given[0].retain_grad()
         maps.append(given[0])
 
-    hook = scene.model.sequence.register_forward_pre_hook(keep)
+    hook = network_of(scene).sequence.register_forward_pre_hook(keep)
     logits = scene.model(scene.image)
     hook.remove()
     logits[0, 1, OWN, 11, 9].backward()
+    assert maps[0].grad is not None
     gradient = maps[0].grad[0].norm(dim=0)
     rows, columns = found.gradient.shape[1:]
     np.testing.assert_allclose(found.gradient, gradient[:, :rows, :columns], rtol=1e-3, atol=1e-6)
@@ -133,7 +138,7 @@ def test_what_a_neighbour_brings_is_what_the_network_says_with_and_without_its_m
             flat[:, :, index] = flat.mean(dim=(2, 3, 4))[..., None, None]
             return (flat, *given[1:])
 
-        hook = scene.model.sequence.register_forward_pre_hook(flatten)
+        hook = network_of(scene).sequence.register_forward_pre_hook(flatten)
         with torch.no_grad():
             changed = scene.model(scene.image)
         hook.remove()
@@ -219,10 +224,10 @@ def test_what_a_modality_adds_is_the_fused_map_of_a_network_that_ignores_the_oth
     model = scene.model
     assert isinstance(model, CrossModality)
     with torch.no_grad():
-        for fusion in model.fusions:
-            assert isinstance(fusion, CrossModalityConvolution)
+        for fusion in fusions(model):
             fusion.weight[[0, 2, 3]] = 0
-            fusion.bias.zero_()
+            if fusion.bias is not None:
+                fusion.bias.zero_()
         slices = nn.functional.pad(scene.image[0].transpose(0, 1), (0, 7, 0, 4), mode="replicate")
         fused = model.maps(slices, None if scene.present is None else scene.present.expand(7, -1))
     for level, expected in zip(levels, fused, strict=True):
@@ -256,7 +261,7 @@ def test_a_modality_without_weights_adds_nothing_and_without_it_the_others_are_s
     model = scene.model
     assert isinstance(model, CrossModality)
     with torch.no_grad():
-        for fusion in model.fusions:
+        for fusion in fusions(model):
             fusion.weight[2] = 0
     inside = looked_inside(scene)
     for level in inside.numbers["fusion"]:
@@ -264,7 +269,7 @@ def test_a_modality_without_weights_adds_nothing_and_without_it_the_others_are_s
     assert "scales up what is left" in named(inside)["without_modalities"].text
     less = answer_without(scene, 2)
     with torch.no_grad():
-        for fusion in model.fusions:
+        for fusion in fusions(model):
             fusion.weight *= 4 / 3
         scaled = model(scene.image)
     assert less.logit == pytest.approx(float(scene.logit(scaled)), rel=1e-4, abs=1e-4)
