@@ -270,7 +270,7 @@ def test_a_modality_without_weights_adds_nothing_and_without_it_the_others_are_s
     less = answer_without(scene, 2)
     with torch.no_grad():
         for fusion in fusions(model):
-            fusion.weight *= 4 / 3
+            fusion.weight.mul_(4 / 3)
         scaled = model(scene.image)
     assert less.logit == pytest.approx(float(scene.logit(scaled)), rel=1e-4, abs=1e-4)
 

@@ -32,7 +32,9 @@ def neighbours_part(scene: Scene, found: Neighbours, numbers: Sequence[dict[str,
     name, channel = scene.modalities[first], scene.channels[first][found.slices]
     image = around(f"{name} of the slice", channel, colours="grey")
     gradient = picture(
-        f"|gradient| of the logit, positions of {found.step} × {found.step} voxels",
+        "|gradient| of the logit"
+        if found.step == 1
+        else f"|gradient| of the logit, {found.step} × {found.step} voxels",
         found.gradient,
         voxel,
         0,
@@ -52,7 +54,7 @@ def neighbours_part(scene: Scene, found: Neighbours, numbers: Sequence[dict[str,
         text=(
             "The slice of the slider hands the sequence model a map that is the same everywhere, the mean of all: "
             f"by how much that changes the logits of {scene.planes[0][scene.voxel[0]]}, up or down. Bars are the "
-            "mean of that, a slice each; the pale one of the voxel's own slice is cut off. The gradient is that of "
+            "mean of that, a slice each; the pale one of the voxel's own slice may be cut off. The gradient is that of "
             f"the voxel's logit with respect to the slice's map. Maps are over {DECADES} powers of ten. What a slice "
             "gives its decoder past the sequence model stays as it is."
         ),
