@@ -55,8 +55,8 @@ def neighbours_part(scene: Scene, found: Neighbours, numbers: Sequence[dict[str,
             "The slice of the slider hands the sequence model a map that is the same everywhere, the mean of all: "
             f"by how much that changes the logits of {scene.planes[0][scene.voxel[0]]}, up or down. Bars are the "
             "mean of that, a slice each; the pale one of the voxel's own slice may be cut off. The gradient is that "
-            f"of the voxel's logit with respect to the slice's map. Maps are over {DECADES} powers of ten. What a slice "
-            "gives its decoder past the sequence model stays as it is."
+            f"of the voxel's logit with respect to the slice's map. Maps are over {DECADES} powers of ten. What a "
+            "slice gives its decoder past the sequence model stays as it is."
         ),
         rows=[[image, gradient, replace(changes, mark_step=None), bars]],
         steps=[f"{one['slice']}, offset {signed(one['offset'])}" for one in numbers],
