@@ -87,3 +87,16 @@ def test_results_stored_before_memory_was_measured_still_read():
     stored = Ledger(root).read("pyramid_lstm/table1", "isbi2012_em", "small", "unet")
     assert stored is not None
     assert stored.peak_memory_mib is None
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "docs/results").glob("*/*/*/*/*.json")), ids=lambda path: path.stem
+)
+def test_stored_results_still_read_and_give_their_table(path):
+    from recurseg.experiments import Ledger
+
+    source, scale = path.parts[-3:-1]
+    table = find_table("/".join(path.parts[-5:-3]))
+    stored = Ledger(path.parents[4]).read(table.id, source, scale, path.stem)
+    assert stored is not None
+    assert any(value == value for value in values(table, stored).values())

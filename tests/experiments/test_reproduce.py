@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -124,3 +126,13 @@ def test_unknown_tables_rows_and_folders_are_one_line(tmp_path, capsys):
     assert "did you mean 'unet'" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="no such folder"):
         list(reproduce(find_table("pyramid_lstm/table1"), data=tmp_path / "no", results=tmp_path, work=tmp_path))
+
+
+@pytest.mark.skipif("RECURSEG_DATA" not in os.environ, reason="RECURSEG_DATA does not name a folder of data sets")
+@pytest.mark.parametrize("id", ["pyramid_lstm/table1", "pyramid_lstm/table2", "shamann/table1"])
+def test_stored_rows_are_not_stale(id, tmp_path):
+    data, results = Path(os.environ["RECURSEG_DATA"]), Path(__file__).parents[2] / "docs" / "results"
+    table = find_table(id)
+    rows = [row.id for row in table.rows if any((results / id).glob(f"*/small/{row.id}.json"))]
+    entries = list(reproduce(table, rows=rows, data=data, results=results, work=tmp_path, run=False))
+    assert {entry.row.id: entry.state for entry in entries} == dict.fromkeys(rows, "done")

@@ -30,7 +30,9 @@ def reproduce(
     work: Annotated[Path, typer.Option(help="Folder of the runs; what was broken off there goes on.")] = Path(
         "runs/reproduce"
     ),
-    stored: Annotated[bool, typer.Option("--stored", help="Show what is finished, run nothing.")] = False,
+    stored: Annotated[
+        bool, typer.Option("--stored", help="Show what is finished, run nothing; with --data also what is stale.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Runs what is missing of a paper's table or figure, shows its numbers beside ours; without ROW, all stored.
@@ -43,27 +45,25 @@ def reproduce(
 
     from recurseg.experiments import rows as runs
     from recurseg.experiments import show
-    from recurseg.experiments.cells import write_cells
     from recurseg.experiments.figure import draw_figure, find_figure, list_figures
-    from recurseg.experiments.plot import write_curves
+    from recurseg.experiments.plot import write_plots
     from recurseg.experiments.table import find_table, list_tables
 
     if row in list_figures():
         path = draw_figure(find_figure(row), data=data, scale=scale, results=results, work=work)
         print(json.dumps({"figure": str(path)}) if json_ else path)
         return
-    if row is None:
-        tables = {id: find_table(id) for id in list_tables()}
-        found = {id: runs.stored(table, results) for id, table in tables.items()}
+    id, only = ("", None) if row is None else runs.split_row(row, list_tables())
+    tables = {id: find_table(id) for id in (list_tables() if row is None else [id])}
+    if row is None or (stored and data is None and scale != "smoke"):
+        found = {id: runs.stored(table, results, rows=only) for id, table in tables.items()}
     else:
-        id, only = runs.split_row(row, list_tables())
-        tables = {id: find_table(id)}
         entries = runs.reproduce(
             tables[id], rows=only, data=data, scale=scale, results=results, work=work, run=not stored
         )
         found = {id: list(entries)}
         if not stored and only is None:
-            {"curves": write_curves, "cells": write_cells}[tables[id].plot](tables[id], found[id], results, scale)
+            write_plots(tables[id], found[id], results, scale)
     if json_:
         print(json.dumps([line for id, entries in found.items() for line in show.as_data(tables[id], entries)]))
         return

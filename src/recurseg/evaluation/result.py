@@ -214,7 +214,7 @@ class Evaluation:
 
 
 def together(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """Joins evaluations of different cases of one data set, each with the same metrics, to that of all their cases."""
+    """Joins evaluations of different cases of one data set, each with the same metrics, to one of all their cases."""
     pooled = [evaluation.pooled for evaluation in evaluations if evaluation.pooled]
     counts = {case: own for of_cases in pooled for case, own in of_cases.by_case.items()}
     not_evaluated = sorted({c for of_cases in pooled for c in of_cases.not_evaluated})

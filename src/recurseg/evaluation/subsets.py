@@ -155,22 +155,39 @@ def evaluate_subsets(
     if isinstance(labels, (str, Path)) and Path(labels).exists():
         labels = labelled_dataset(Path(labels)) or labels
     evaluations = {subset: evaluate(path, labels, metrics=metrics, **options) for subset, path in folders.items()}
+    try:
+        return compare_subsets(evaluations)
+    except DataError as error:
+        raise DataError(f"{folder}: {error}") from None
+
+
+def compare_subsets(evaluations: Mapping[Subset, Evaluation]) -> Subsets:
+    """Puts evaluations of every subset of the modalities beside each other.
+
+    Args:
+        evaluations: Subset → evaluation of what was predicted from it, all modalities first.
+
+    Returns:
+        As `evaluate_subsets`.
+
+    Raises:
+        DataError: No case is in all of them.
+    """
     first, *others = evaluations.values()
     cases = [case for case in first.cases if all(case in other.cases for other in others)]
     if not cases:
-        raise DataError(f"{folder}: no case is predicted from every subset: predict the same cases from each")
+        raise DataError("no case is predicted from every subset of the modalities: predict the same cases from each")
     notes = list(dict.fromkeys(note for found in evaluations.values() for note in found.notes))
     left_out = dict.fromkeys(case for found in evaluations.values() for case in found.cases if case not in cases)
     if left_out:
         notes.append(f"left out, since not every subset predicted them: {', '.join(left_out)}")
-    modalities = len(next(iter(folders)))
-    if len(folders) < (every := 2**modalities - 1):
-        notes.append(f"{len(folders)} of {every} subsets are there: the mean is over these")
+    if len(evaluations) < (every := 2 ** len(next(iter(evaluations))) - 1):
+        notes.append(f"{len(evaluations)} of {every} subsets are there: the mean is over these")
     summaries = {
         subset: {(s.metric, s.class_name): s for s in evaluation.full_summary(cases)}
         for subset, evaluation in evaluations.items()
     }
-    return Subsets(evaluations, cases, summaries, _mean_over(list(evaluations.values()), cases), notes)
+    return Subsets(dict(evaluations), cases, summaries, _mean_over(list(evaluations.values()), cases), notes)
 
 
 def _mean_over(evaluations: Sequence[Evaluation], cases: Sequence[str]) -> dict[Key, Resampled]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from recurseg.experiments.completion import ACCURACY
 from recurseg.experiments.rows import Entry
-from recurseg.experiments.svg import write_svg
 from recurseg.experiments.table import Measure, Scale, Table
+from recurseg.report.svg import write_svg
 
 _SHOWN = (ACCURACY, "dice@0.5")
 

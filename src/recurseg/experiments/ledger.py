@@ -12,8 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 import recurseg
 from recurseg.data.files import write_json
 from recurseg.errors import DataError
+from recurseg.evaluation.pooled import Pooled
 from recurseg.evaluation.result import Evaluation, Row
+from recurseg.evaluation.subsets import Subset
 from recurseg.experiments.completion import Completion
+from recurseg.experiments.subsets import SubsetDice
 from recurseg.experiments.table import Scale
 
 
@@ -48,6 +51,10 @@ class Result(BaseModel):
     """Most memory held while training, 2²⁰ bytes; null where it was not or cannot be measured."""
     evaluation: list[dict[str, Any]]
     """Each case, class and metric of the held-out data, of the best checkpoint."""
+    confusion: dict[str, Any] | None = None
+    """Confusion matrix of each held-out case, where pooled metrics were measured; as in the JSON of `evaluate`."""
+    subsets: list[SubsetDice] = Field(default_factory=list)
+    """Where the table asks for it: the Dice from every subset of the modalities, all of them first."""
     completion: Completion | None = None
     """Where digits were completed: how the test digits came out; `evaluation` is empty then."""
     sections: list[dict[str, Any]] = Field(default_factory=list)
@@ -63,11 +70,16 @@ class Result(BaseModel):
     @property
     def evaluated(self) -> Evaluation:
         """The evaluation with its statistics."""
-        rows = [
-            Row(r["case"], r["class"], r["metric"], float("nan") if r["value"] is None else r["value"], r["unit"])
-            for r in self.evaluation
-        ]
-        return Evaluation(rows)
+        pooled = Pooled.from_dict(self.confusion) if self.confusion else None
+        rows = [Row.from_dict(row) for row in self.evaluation]
+        return Evaluation(rows, regions=pooled.regions if pooled else {}, pooled=pooled)
+
+    @property
+    def evaluated_by_subset(self) -> dict[Subset, Evaluation]:
+        """The evaluation from every subset of the modalities, all of them first; empty where none was measured."""
+        whole = self.evaluated
+        beyond = {row.class_name for row in whole.rows if row.region}
+        return {tuple(own.modalities): own.evaluation(whole.regions, beyond) for own in self.subsets}
 
 
 class Ledger:

@@ -10,9 +10,11 @@ from typing import Any
 
 from recurseg.evaluation import compare
 from recurseg.evaluation.comparison import Line
-from recurseg.evaluation.statistics import mcnemar
+from recurseg.evaluation.pooled import ALL_CLASSES
+from recurseg.evaluation.statistics import mcnemar, paired
 from recurseg.experiments.completion import ACCURACY, Completion
 from recurseg.experiments.ledger import Result
+from recurseg.experiments.measured import cases_of
 from recurseg.experiments.rows import Entry
 from recurseg.experiments.table import Measure, Table
 
@@ -79,8 +81,8 @@ class PairedRight:
 
 
 def compare_pairs(table: Table, entries: Sequence[Entry]) -> list[Paired | PairedRight]:
-    """Compares the table's pairs in each measure that is a mean, where both rows ran on the same held-out data."""
-    measures = [m for m in table.measures if m.statistic == "mean"]
+    """Compares the table's pairs in each mean and pooled value, where both rows ran on the same held-out data."""
+    measures = [m for m in table.measures if m.statistic == "mean" or m.of_subsets]
     limits = {m.metric: f"{m.metric}={m.limit}" for m in table.measures if m.statistic == "failures"}
     found: list[Paired | PairedRight] = []
     for pair in table.pairs:
@@ -93,15 +95,25 @@ def compare_pairs(table: Table, entries: Sequence[Entry]) -> list[Paired | Paire
                 found.append(_compare_right(row, rival, measure, row.result.completion, rival.result.completion))
                 continue
             for m in measures:
-                lines = compare(
-                    rival.result.evaluated,
-                    row.result.evaluated,
-                    metrics=[m.metric or ""],
-                    failures=limits.get(m.metric),
-                ).lines
-                line = [line for line in lines if m.class_name in (None, line.class_name)][-1]
-                found.append(Paired(row, rival, m, line))
+                line = _line(m, row.result, rival.result, limits.get(m.metric))
+                found += [Paired(row, rival, m, line)] if line else []
     return found
+
+
+def _line(measure: Measure, row: Result, rival: Result, limit: str | None) -> Line | None:
+    """The comparison of a measure, None where no case has it on both sides."""
+    one, two = cases_of(measure, rival), cases_of(measure, row)
+    triples = [(case, value, two[case]) for case, value in one.items() if case in two]
+    defined = [triple for triple in triples if not math.isnan(triple[1] + triple[2])]
+    if not defined:
+        return None
+    if not measure.of_subsets:
+        lines = compare(rival.evaluated, row.evaluated, metrics=[measure.metric], failures=limit).lines
+        return [line for line in lines if measure.class_name in (None, line.class_name)][-1]
+    _, first, second = zip(*defined, strict=True)
+    result = paired(first, second, higher_is_better=measure.statistic == "over_subsets")
+    undefined = [triple[0] for triple in triples if triple not in defined]
+    return Line(measure.metric, measure.class_name or ALL_CLASSES, "", result, defined, undefined, None)
 
 
 def _compare_right(row: Entry, rival: Entry, measure: Measure, one: Completion, other: Completion) -> PairedRight:

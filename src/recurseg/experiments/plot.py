@@ -1,13 +1,43 @@
-"""Validation curves of a table's rows over minutes."""
+"""Plots of a table: validation curves of its rows over minutes, and bars over subsets of the modalities."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from recurseg.experiments.cells import write_cells
 from recurseg.experiments.rows import Entry
-from recurseg.experiments.svg import write_svg
 from recurseg.experiments.table import Scale, Table
+from recurseg.report.svg import write_svg
+
+
+def write_plots(table: Table, entries: Sequence[Entry], results: Path, scale: Scale) -> list[Path]:
+    """Draws what the table asks for of the rows that have run.
+
+    Returns:
+        The files `<results>/<table>/<source>/<scale>/*.svg`.
+    """
+    drawn = {"curves": write_curves, "cells": write_cells}[table.plot](table, entries, results, scale)
+    return [*([drawn] if drawn else []), *write_bars(table, entries, results, scale)]
+
+
+def write_bars(table: Table, entries: Sequence[Entry], results: Path, scale: Scale) -> list[Path]:
+    """Draws a chart a row that was measured on every subset of the modalities, a bar a subset.
+
+    Returns:
+        `<results>/<table>/<source>/<scale>/subsets-<row>.svg` of each of them.
+    """
+    from recurseg.evaluation.subsets import compare_subsets
+    from recurseg.report.subsets import draw_subsets
+
+    drawn = []
+    for entry in entries:
+        if entry.result and (evaluations := entry.result.evaluated_by_subset):
+            figure = draw_subsets(compare_subsets(evaluations))
+            figure.suptitle(entry.row.name)
+            folder = results / table.id / entry.source.name / scale
+            drawn.append(write_svg(figure, folder / f"subsets-{entry.row.id}.svg"))
+    return drawn
 
 
 def write_curves(table: Table, entries: Sequence[Entry], results: Path, scale: Scale) -> Path | None:

@@ -14,6 +14,7 @@ from recurseg.evaluation.pairing import sections_of
 from recurseg.experiments.completion import measure_completion
 from recurseg.experiments.ledger import Ledger, Result, source_commit
 from recurseg.experiments.sources import find_data
+from recurseg.experiments.subsets import measure_subsets
 from recurseg.experiments.table import Row, Scale, Source, Table, Training
 from recurseg.training.log import read_log
 from recurseg.training.plan import plan
@@ -110,7 +111,7 @@ def _train(training: Training, recipe: Recipe, source: Source, folder: Path, out
         recipe=recipe,
         minutes=training.minutes,
         steps=training.steps,
-        holdout=source.holdout,
+        holdout=training.holdout or source.holdout,
         out=out,
         resume=(out / "manifest.json").exists(),
     )
@@ -120,13 +121,13 @@ def _result(
     table: Table, row: Row, source: Source, scale: Scale, recipe: Recipe, run: Run, dataset: Dataset, cache: Path
 ) -> Result:
     manifest, digits = run.manifest, source.test is not None
-    measured = _completed(source, run, dataset, cache) if digits else _segmented(table, source, run, dataset)
+    measured = _completed(source, run, dataset, cache) if digits else _segmented(table, run, dataset)
     return Result(
         table=table.id,
         row=row.id,
         source=source.name,
         scale=scale,
-        holdout=source.holdout,
+        holdout=manifest["holdout"],
         split=manifest["split"]["description"],
         data_hashes=manifest["hashes"],
         recipe_hash=recipe.digest(),
@@ -146,10 +147,15 @@ def _result(
     )
 
 
-def _segmented(table: Table, source: Source, run: Run, dataset: Dataset) -> dict[str, Any]:
-    held = replace(dataset, cases=split_cases(dataset, source.holdout, seed=run.recipe.seed).validation)
-    found = evaluate(run.folder / "validation", held)
-    return {"evaluation": [line.as_dict() for line in found.rows], "sections": _by_section(table, run, held)}
+def _segmented(table: Table, run: Run, dataset: Dataset) -> dict[str, Any]:
+    held = replace(dataset, cases=split_cases(dataset, run.manifest["holdout"], seed=run.recipe.seed).validation)
+    found = evaluate(run.folder / "validation", held, also=list(dict.fromkeys(m.metric for m in table.measures)))
+    return {
+        "evaluation": [line.as_dict() for line in found.rows],
+        "confusion": found.pooled and found.pooled.as_dict(),
+        "subsets": measure_subsets(run.folder, held) if table.subsets else [],
+        "sections": _by_section(table, run, held),
+    }
 
 
 def _completed(source: Source, run: Run, dataset: Dataset, cache: Path) -> dict[str, Any]:
@@ -191,10 +197,14 @@ def split_row(text: str, tables: list[str]) -> tuple[str, list[str] | None]:
     return (table, [row]) if table in tables else (text, None)
 
 
-def stored(table: Table, results: Path) -> list[Entry]:
-    """What the ledger holds of a table, at any scale but smoke; a row that it does not hold is "not run"."""
+def stored(table: Table, results: Path, *, rows: list[str] | None = None) -> list[Entry]:
+    """What the ledger holds of a table, at any scale but smoke; a row that it does not hold is "not run".
+
+    Raises:
+        ConfigError: `rows` names an unknown row.
+    """
     ledger, entries = Ledger(results), []
-    for row in table.rows:
+    for row in [table.row(id) for id in rows] if rows else table.rows:
         found = [
             Entry(row, source, f"stored ({scale})", result)
             for scale in ("small", "full")

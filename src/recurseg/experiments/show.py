@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from recurseg.evaluation.failures import Limit, count_failures
 from recurseg.evaluation.ranking import rank_sum
-from recurseg.evaluation.result import Evaluation
-from recurseg.evaluation.statistics import deviation
-from recurseg.experiments.completion import ACCURACY, Estimate
-from recurseg.experiments.ledger import Result
+from recurseg.evaluation.statistics import FEWEST
+from recurseg.experiments.completion import ACCURACY
+from recurseg.experiments.measured import cases_of, estimates, number, texts, values
 from recurseg.experiments.pairs import HEADINGS, compare_pairs
 from recurseg.experiments.rows import Entry
-from recurseg.experiments.table import Fact, Measure, Table
+from recurseg.experiments.table import Table
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -23,73 +21,14 @@ if TYPE_CHECKING:
 PRINTED = ", printed"
 
 
-def values(table: Table, result: Result) -> dict[str, float]:
-    """Heading → number, in the units of the paper; nan where the run has no such metric or fact."""
-    if result.completion:
-        found = result.completion.completed
-        measured = {m.name: found[m.metric].mean * m.factor for m in table.measures}
-    else:
-        evaluation = result.evaluated
-        measured = {measure.name: _value(measure, evaluation) for measure in table.measures}
-    return measured | {fact.name: _fact(fact, result) for fact in table.facts}
-
-
-def _value(measure: Measure, evaluation: Evaluation) -> float:
-    cases = _cases(measure, evaluation)
-    defined = [value for value in cases.values() if not math.isnan(value)]
-    if not defined:
-        return math.nan
-    if measure.limit is not None:
-        return count_failures(cases, Limit(measure.metric, measure.limit)).count
-    return (deviation(defined) if measure.statistic == "sd" else math.fsum(defined) / len(defined)) * measure.factor
-
-
-def _cases(measure: Measure, evaluation: Evaluation) -> dict[str, float]:
-    try:
-        return evaluation.by_case(measure.metric, class_name=measure.class_name)
-    except KeyError:
-        return {}
-
-
-def _fact(fact: Fact, result: Result) -> float:
-    value = getattr(result, fact.fact)
-    return math.nan if value is None else value * fact.factor
-
-
-def _shown(table: Table, result: Result) -> list[str]:
-    """The values for reading, failures with the interval of their share; a dash where there is none."""
-    digits, evaluation = {m.name: m.digits for m in table.measures}, result.evaluated
-    texts = {
-        name: "–" if math.isnan(value) else f"{value:.{digits.get(name, 3)}g}"
-        for name, value in values(table, result).items()
-    }
-    if result.completion:
-        texts |= _estimates(table, result.completion.completed)
-    for m in table.measures:
-        if m.limit is not None:
-            texts[m.name] = str(count_failures(_cases(m, evaluation), Limit(m.metric, m.limit))) or "–"
-    return list(texts.values())
-
-
-def _estimates(table: Table, found: Mapping[str, Estimate]) -> dict[str, str]:
-    """Heading → mean over digits with its interval, for reading; a dash where there is none."""
-    texts = {}
-    for m in table.measures:
-        estimate = found.get(m.metric)
-        numbers = (estimate.mean, estimate.low, estimate.high) if estimate else ()
-        shown = [f"{number * m.factor:.{m.digits}g}" for number in numbers]
-        texts[m.name] = f"{shown[0]} ({shown[1]} – {shown[2]})" if shown else "–"
-    return texts
-
-
 def _unaided(table: Table, entries: Sequence[Entry]) -> list[list[str]]:
     """Lines for the digits that no network touched: as they are, and as each deletion leaves them."""
     lines: dict[str, list[str]] = {}
     for entry in entries:
         if entry.result and (found := entry.result.completion):
             deleted = " ".join(str(part) for part in entry.result.recipe["deletion"].values() if part is not None)
-            for name, values in (("unaltered", {ACCURACY: found.unaltered}), (f"altered: {deleted}", found.altered)):
-                numbers = [*_estimates(table, values).values(), *("" for _ in table.facts)]
+            for name, known in (("unaltered", {ACCURACY: found.unaltered}), (f"altered: {deleted}", found.altered)):
+                numbers = [*estimates(table, known).values(), *("" for _ in table.facts)]
                 lines.setdefault(name, [name, "", "", "", *numbers, entry.source.name])
     return list(lines.values())
 
@@ -106,7 +45,7 @@ def as_lines(table: Table, entries: Sequence[Entry]) -> list[list[str]]:
         else:
             result = entry.result
             facts = [f"{result.parameters:,}", f"{result.steps:,}", f"{result.seconds / 60:.1f}"]
-            numbers = [*facts, *_shown(table, result), *(str(ranks.get(entry.row.id, "")) for _ in extra)]
+            numbers = [*facts, *texts(table, result).values(), *(str(ranks.get(entry.row.id, "")) for _ in extra)]
         lines.append([entry.row.name, *numbers, entry.source.name if entry.result else "–"])
     lines += _unaided(table, entries)
     for name, printed in table.printed.items():
@@ -123,11 +62,29 @@ def _rank_sums(entries: Sequence[Entry]) -> dict[str, int]:
     return rank_sum({id: entry.result.evaluated for id, entry in done.items() if entry.result}).scores
 
 
+def case_lines(table: Table, entries: Sequence[Entry]) -> list[list[str]]:
+    """Cells of each held-out case by itself, where a row has several but too few for an interval; else nothing."""
+    measures = [m for m in table.measures if m.limit is None and m.statistic != "sd"]
+    lines = [["network", "data", "case", *(measure.name for measure in measures)]]
+    for entry in entries:
+        cases = entry.result.evaluated.cases if entry.result else []
+        if entry.result and 1 < len(cases) < FEWEST:
+            found = [(measure, cases_of(measure, entry.result)) for measure in measures]
+            for case in cases:
+                numbers = [number(own.get(case, math.nan) * m.factor, m.digits) for m, own in found]
+                lines.append([entry.row.name, entry.source.name, case, *numbers])
+    return lines if len(lines) > 1 else []
+
+
 def caption(table: Table, entries: Sequence[Entry]) -> str:
-    """Which numbers were measured on which data."""
+    """Which numbers were measured on which data, and what was smaller than in the paper."""
     used = [entry for entry in entries if entry.result] or entries
     ours = "; ".join(dict.fromkeys(f"{entry.source.name}: {entry.source.what}" for entry in used))
-    return f"{ours}; paper: {table.printed_on}. Numbers on different data do not compare."
+    scales = dict.fromkeys(entry.result.scale for entry in entries if entry.result)
+    scaled = "".join(f" At scale {scale}: {table.scaled[scale]}." for scale in scales if scale in table.scaled)
+    if not table.printed:
+        return f"{ours}.{scaled}"
+    return f"{ours}; paper: {table.printed_on}.{scaled} Numbers on different data do not compare."
 
 
 def drawn(table: Table, entries: Sequence[Entry]) -> Group:
@@ -151,20 +108,25 @@ def drawn(table: Table, entries: Sequence[Entry]) -> Group:
         drawing.add_column(heading, justify="left" if outer else "right", no_wrap=column == 0, overflow="fold")
     for line in lines[1:]:
         drawing.add_row(*line, style="dim" if line[-1] == "paper" else None)
-    pairs = compare_pairs(table, entries)
-    if not pairs:
-        return Group(drawing)
-    below = Drawn(*HEADINGS, box=None, header_style="bold", padding=(0, 1, 0, 0))
-    for pair in pairs:
-        below.add_row(*pair.as_cells())
-    return Group(drawing, "", below)
+    parts: list[Drawn | str] = [drawing]
+    for headings, *rows in _below(table, entries):
+        below = Drawn(*headings, box=None, header_style="bold", padding=(0, 1, 0, 0))
+        for row in rows:
+            below.add_row(*row)
+        parts += ["", below]
+    return Group(*parts)
 
 
 def markdown(table: Table, entries: Sequence[Entry]) -> str:
-    """The table for a page, and below it that of its pairs."""
+    """The table for a page, and below it those of its pairs and cases."""
+    parts = [_piped(as_lines(table, entries)), caption(table, entries), *map(_piped, _below(table, entries))]
+    return "\n\n".join(parts)
+
+
+def _below(table: Table, entries: Sequence[Entry]) -> list[list[list[str]]]:
+    """What stands below a table: its pairs, and its cases where they are few."""
     pairs = [pair.as_cells() for pair in compare_pairs(table, entries)]
-    below = f"\n\n{_piped([HEADINGS, *pairs])}" if pairs else ""
-    return f"{_piped(as_lines(table, entries))}\n\n{caption(table, entries)}{below}"
+    return [lines for lines in ([HEADINGS, *pairs] if pairs else [], case_lines(table, entries)) if lines]
 
 
 def _piped(lines: list[list[str]]) -> str:

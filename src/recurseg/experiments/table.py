@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from recurseg.errors import ConfigError, did_you_mean
 from recurseg.experiments.grid import expand
@@ -26,9 +27,10 @@ class Measure(_Data):
     metric: str
     """Id of a metric, or "classifier_accuracy" where digits are completed."""
     class_name: str | None = None
-    """Of this class; null for the mean over classes."""
-    statistic: Literal["mean", "sd", "failures"] = "mean"
-    """Over cases."""
+    """Of this class or region; null for the mean over classes."""
+    statistic: Literal["mean", "sd", "failures", "over_subsets", "lost_over_subsets"] = "mean"
+    """Over cases; of a pooled metric "mean" is its value over all of them together. The last two are the mean over
+    cases of the mean over every subset of the modalities, and of what that lacks of all modalities."""
     limit: float | None = None
     """Where failure begins."""
     factor: float = 1.0
@@ -41,6 +43,11 @@ class Measure(_Data):
         if (self.statistic == "failures") != (self.limit is not None):
             raise ValueError(f"measure {self.name}: failures have a limit, and nothing else has")
         return self
+
+    @property
+    def of_subsets(self) -> bool:
+        """Whether it takes predictions from every subset of the modalities."""
+        return self.statistic in ("over_subsets", "lost_over_subsets")
 
 
 class Fact(_Data):
@@ -99,8 +106,15 @@ class Training(_Data):
     """Or a paper's recipe."""
     minutes: PositiveFloat | None = None
     steps: PositiveInt | None = None
+    holdout: str | None = None
+    """What validates, instead of what the source says."""
     settings: list[str] = Field(default_factory=list)
-    """Changes of the recipe."""
+    """Changes of the recipe; in a table's file also lists of them, which other trainings share."""
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _flat(cls, value: Any) -> Any:
+        return list(_leaves(value)) if isinstance(value, list) else value
 
     @model_validator(mode="after")
     def _one_kind(self) -> Training:
@@ -137,10 +151,12 @@ class Table(_Data):
     measures: list[Measure]
     facts: list[Fact] = Field(default_factory=list)
     """Columns after those of the measures."""
-    printed_on: str
-    """What the paper's numbers were measured on."""
-    printed: dict[str, dict[str, float]]
+    printed_on: str = ""
+    """What the paper's numbers were measured on; "" where the table is none of a paper's."""
+    printed: dict[str, dict[str, float]] = Field(default_factory=dict)
     """Row of the paper → heading → number as printed."""
+    scaled: dict[Scale, str] = Field(default_factory=dict)
+    """Scale → how trainings differ from the paper's there, said below the table."""
     sources: list[Source]
     """Data for small and full, the best first."""
     smoke: Source
@@ -150,12 +166,23 @@ class Table(_Data):
     """Whether rows are ranked by the sum of their ranks over the measures."""
     pairs: list[Pair] = Field(default_factory=list)
     """Rows that are compared case by case."""
+    sparse: bool = False
+    """Whether a scale shows those rows alone that are run there."""
+    subsets: bool = False
+    """Whether the held-out cases are also predicted from every subset of the modalities."""
     plot: Literal["curves", "cells"] = "curves"
     """Validation over minutes; or, where images are completed, the measures over the size of the cell."""
 
+    @model_validator(mode="after")
+    def _measures_what_there_is(self) -> Table:
+        asking = next((measure.name for measure in self.measures if measure.of_subsets), None)
+        if asking and not self.subsets:
+            raise ValueError(f"measure {asking}: takes 'subsets: true'")
+        return self
+
     def rows_at(self, scale: Scale) -> list[Row]:
-        """The rows to run and to show at a scale: of a grid only those that are run there."""
-        return self.rows if self.plot == "curves" else [row for row in self.rows if row.training(scale)]
+        """The rows to run and to show at a scale."""
+        return [row for row in self.rows if row.training(scale)] if self.sparse else self.rows
 
     def row(self, id: str) -> Row:
         """Raises ConfigError for an unknown row, with the nearest known one."""
@@ -163,6 +190,11 @@ class Table(_Data):
         if id not in by_id:
             raise ConfigError(f"{self.id} has no row '{id}'{did_you_mean(id, by_id)}")
         return by_id[id]
+
+
+def _leaves(parts: list[Any]) -> Iterator[Any]:
+    for part in parts:
+        yield from _leaves(part) if isinstance(part, list) else [part]
 
 
 def list_tables() -> list[str]:
