@@ -75,7 +75,8 @@ def test_augmentation_moves_image_and_label_alike():
 
 def test_non_empty_sections_hold_foreground_and_every_range_of_them_is_drawn():
     """Foreground lies in sections 1 to 3 of 6: ranges of two from 0, 1, 2 or 3 hold some, the one from 4 does not."""
-    numbered = [case._replace(image=np.broadcast_to(np.arange(6.0)[:, None, None], (1, 6, 20, 22))) for case in cases()]
+    numbers = np.broadcast_to(np.arange(6.0)[:, None, None], (1, 6, 20, 22))
+    numbered = [case._replace(image=numbers) for case in cases()]
     windows = Windows(numbered, (2, 20, 22), SamplingConfig(foreground=0), seed=0, non_empty=True)
     firsts = [int(windows[n].image[0, 0, 0, 0]) for n in range(80)]
     assert set(firsts) == {0, 1, 2, 3}

@@ -124,7 +124,7 @@ def _from_array(id: str, array: np.ndarray, spacing: Sequence[float] | None) -> 
 
 
 def _indexed(index: Path) -> Side:
-    from recurseg.data.formats import open_volume
+    from recurseg.data.formats import open_written
     from recurseg.evaluation.probabilities import class_probability
 
     try:
@@ -136,7 +136,7 @@ def _indexed(index: Path) -> Side:
         membrane = membrane_class(class_names) or 1
         items = []
         for id, entry in document["cases"].items():
-            label, maps = open_volume(index.parent / entry["label"]), entry.get("probabilities")
+            label, maps = open_written(index.parent / entry["label"]), entry.get("probabilities")
             probability = class_probability(index.parent / maps, label, membrane) if maps else None
             items.append(Labelled(id, label, label_map, probability))
     except (KeyError, TypeError, ValueError, AttributeError) as error:

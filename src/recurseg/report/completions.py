@@ -8,7 +8,7 @@ import numpy as np
 
 from recurseg.data.case import Case, Volume
 from recurseg.data.dataset import Dataset, open_dataset
-from recurseg.data.formats import open_volume
+from recurseg.data.formats import open_written
 from recurseg.data.splits import split_cases
 from recurseg.errors import RecursegError
 from recurseg.evaluation.metrics import METRICS
@@ -77,7 +77,7 @@ def _images(run: RunFiles, case: Case) -> dict[str, tuple[np.ndarray, ...]]:
     files = run.predictions.get("cases", {}).get(case.id)
     if files is None:
         raise RecursegError(f"case {case.id} has no completed images")
-    volumes = [open_volume(run.path / "validation" / files[kind]) for kind in ROWS[:2]]
+    volumes = [open_written(run.path / "validation" / files[kind]) for kind in ROWS[:2]]
     sections = [_sections(run, case, volume) for volume in (*volumes, case.reference)]
     if case.slice_axis is None:
         return {case.id: tuple(stack[0] for stack in sections)}

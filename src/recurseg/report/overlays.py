@@ -11,7 +11,7 @@ import numpy as np
 
 from recurseg.data.case import IGNORE, Case
 from recurseg.data.dataset import Dataset, open_dataset
-from recurseg.data.formats import open_volume
+from recurseg.data.formats import open_written
 from recurseg.data.labels import class_labels
 from recurseg.data.splits import split_cases
 from recurseg.errors import RecursegError
@@ -202,7 +202,7 @@ def _prediction(run: RunFiles, case: Case) -> np.ndarray:
         raise RecursegError("it has no prediction")
     path = Path(run.path / "validation" / entry["label"])
     label_map = {int(value): int(target) for value, target in run.predictions.get("label_map", {}).items()}
-    found = open_volume(path)
+    found = open_written(path)
     return class_labels(Case(case.id, {}, label=found, label_map=label_map)).astype(np.uint8)
 
 

@@ -23,7 +23,16 @@ from recurseg.data.formats import dicom, folder, idx, image, itk, nifti, tiff
 from recurseg.data.formats.header import DEFAULT_MAX_BYTES, reading
 from recurseg.errors import ConfigError, DataError, did_you_mean
 
-__all__ = ["DEFAULT_MAX_BYTES", "format_of", "is_colour", "open_volume", "stem_of", "suffix_of", "write_like"]
+__all__ = [
+    "DEFAULT_MAX_BYTES",
+    "format_of",
+    "is_colour",
+    "open_volume",
+    "open_written",
+    "stem_of",
+    "suffix_of",
+    "write_like",
+]
 
 SUFFIXES: dict[str, str] = {
     **dict.fromkeys(nifti.SUFFIXES, "nifti"),
@@ -84,6 +93,17 @@ def open_volume(path: Path | str, *, max_bytes: int = DEFAULT_MAX_BYTES, channel
     if image.EQUAL_CHANNELS in volume.notes:
         volume.array[0]
     return volume
+
+
+def open_written(path: Path | str) -> Volume:
+    """Opens what `write_like` wrote; a folder has all of its sections, whatever numbers their names have.
+
+    Raises:
+        DataError: As `open_volume` does.
+    """
+    path = Path(path)
+    files = folder.image_files(path) if path.is_dir() else []
+    return folder.open_folder(path, files=files, max_bytes=DEFAULT_MAX_BYTES) if files else open_volume(path)
 
 
 def is_colour(path: Path) -> bool:
