@@ -213,11 +213,16 @@ def in_the_lung_table(found):
     return [dice, failures, f"{found['peak memory, GiB']:.1f}"]
 
 
+def in_the_digit_table(found):
+    return [f"{found['accuracy %']:.1f}", f"{found['Dice']:.3f}", f"{found['MSE']:.4f}"]
+
+
 @pytest.mark.parametrize(
     ("id", "source", "heading", "numbers"),
     [
         ("pyramid_lstm/table1", "isbi2012_em", "### Membranes in electron microscopy", in_the_em_table),
         ("shamann/table1", "cxr_lung", "### Lungs in chest radiographs", in_the_lung_table),
+        ("shamann/figure4", "mnist", "### Digits completed", in_the_digit_table),
     ],
 )
 def test_the_readmes_results_are_those_of_the_ledger(id, source, heading, numbers):

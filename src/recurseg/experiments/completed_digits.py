@@ -68,7 +68,7 @@ def draw_digits(panels: Mapping[str, Sequence[Entry]], dataset: Dataset, test: s
     for part, (name, own) in zip(parts[:, 0], rows.items(), strict=True):
         part.suptitle(name, fontsize="medium")
         axes = part.subplots(len(own), columns, squeeze=False)
-        for line, row in zip(axes, own, strict=True):
+        for number, (line, row) in enumerate(zip(axes, own, strict=True)):
             for place, panel in enumerate(line):
                 panel.set(xticks=[], yticks=[])
                 if place >= len(row):
@@ -76,8 +76,8 @@ def draw_digits(panels: Mapping[str, Sequence[Entry]], dataset: Dataset, test: s
                     continue
                 title, digit, right = row[place]
                 panel.imshow(digit, cmap="gray", vmin=0, vmax=1)
-                if line is axes[0]:
-                    panel.set_title(title, fontsize="xx-small")
+                if number == 0:
+                    panel.set_title(title.replace(", ", ",\n"), fontsize="xx-small")
                 for edge in panel.spines.values():
                     edge.set(color="#808080" if right else WRONG, linewidth=0.5 if right else 2.0)
     drawn = io.BytesIO()
