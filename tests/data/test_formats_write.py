@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from recurseg.data.case import Volume
-from recurseg.data.formats import open_volume, write_like
+from recurseg.data.formats import open_volume, open_written, write_like
+from recurseg.data.formats.folder import open_folder
 from recurseg.errors import ConfigError, DataError, ResourceError
 
 from .foreign_files import as_ordinary_user, oblique_affine, save_dicom_series, save_nifti
@@ -282,6 +283,20 @@ def test_a_result_never_replaces_its_source(tmp_path):
         image = open_volume(path)
         with pytest.raises(ConfigError, match="own source"):
             write_like(path.with_name(path.name.removesuffix(f".{kind}")), np.zeros(image.shape, np.uint8), image)
+
+
+def test_labels_of_sections_whose_numbers_have_gaps_are_read_back(tmp_path):
+    files = [tmp_path / "film" / f"frame_{number:03d}.png" for number in (98, 100, 102)]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((4, 5), np.uint8)).save(file)
+    like = open_folder(files[0].parent, files=files, max_bytes=2**20)
+    labels = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
+    written = open_written(write_like(tmp_path / "found" / "film", labels, like))
+    np.testing.assert_array_equal(written.array[...], labels)
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(DataError, match="empty"):
+        open_written(tmp_path / "nothing")
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path):

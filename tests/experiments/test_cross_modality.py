@@ -234,6 +234,29 @@ def test_results_without_confusion_or_subsets_still_read(tmp_path):
     assert Ledger(tmp_path).read("cross_modality/table1", "brats", "small", "unet") == entry.result
 
 
+def test_frames_of_a_film_that_are_far_apart_are_trained_on_measured_and_drawn(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    for split, numbers in (("train", range(840, 960, 30)), ("val", range(7959, 7969, 2))):
+        for folder in (split, f"{split}annot"):
+            (tmp_path / "camvid" / folder).mkdir(parents=True)
+        for number in numbers:
+            picture = random.integers(0, 256, (24, 40, 3), np.uint8)
+            label = random.integers(0, 12, (24, 40)).astype(np.uint8)
+            for folder, array in ((split, picture), (f"{split}annot", label)):
+                Image.fromarray(array).save(tmp_path / "camvid" / folder / f"0016E5_{number:05d}.png")
+    table = find_table("cross_modality/table2")
+    table.row("segnet").small = table.row("segnet").smoke
+    places = {"data": tmp_path / "camvid", "results": tmp_path / "results", "work": tmp_path / "work"}
+    (entry,) = reproduce(table, rows=["segnet"], **places)
+    assert (entry.source.name, entry.result.holdout) == ("camvid", "val")
+    assert len(entry.result.confusion["classes"]) == 11
+    assert 0 < values(table, entry.result)["MeanIU %"] < 20, "noise"
+    assert "could not be drawn" not in (entry.run / "report.html").read_text()
+
+
 def test_stored_rows_are_listed_without_the_data(tmp_path, capsys):
     assert main(["reproduce", "cross_modality/table2", "--stored", "--json", "--results", str(tmp_path)]) == 0
     assert {row["state"] for row in json.loads(capsys.readouterr().out)} == {"not run"}
