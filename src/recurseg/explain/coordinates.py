@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from recurseg.errors import ConfigError
+from recurseg.preprocess.fit import border
 from recurseg.preprocess.prepare import Geometry
 
 
@@ -30,16 +31,24 @@ def prepared_voxel(stored: Sequence[int], geometry: Geometry) -> tuple[int, ...]
         side = geometry.box[network_axis]
         if not side.start <= index < side.stop:
             raise ConfigError(f"voxel {text} lies in the empty border that is cropped away: choose one inside")
-        found.append(_nearest(index - side.start, side.stop - side.start, geometry.shape[network_axis]))
+        size, fitted = geometry.resampled[network_axis], geometry.shape[network_axis]
+        index = border(size, fitted) + _nearest(index - side.start, side.stop - side.start, size)
+        if not 0 <= index < fitted:
+            raise ConfigError(f"voxel {text} lies outside the sections' in_plane_size: choose one inside")
+        found.append(index)
     return tuple(found)
 
 
 def stored_voxel(prepared: Sequence[int], geometry: Geometry) -> tuple[int, ...]:
-    """The stored voxel that the centre of a prepared voxel lies in; the inverse where nothing is resampled."""
+    """The stored voxel that the centre of a prepared voxel lies in; the inverse where nothing is resampled.
+
+    A voxel of the zeros that sections were filled up with is taken for the nearest one of the image.
+    """
     found = [0] * len(prepared)
     for network_axis, axis in enumerate(geometry.orientation.axes):
-        side = geometry.box[network_axis]
-        index = side.start + _nearest(prepared[network_axis], geometry.shape[network_axis], side.stop - side.start)
+        side, size = geometry.box[network_axis], geometry.resampled[network_axis]
+        index = min(max(prepared[network_axis] - border(size, geometry.shape[network_axis]), 0), size - 1)
+        index = side.start + _nearest(index, size, side.stop - side.start)
         found[axis] = geometry.stored_shape[axis] - 1 - index if geometry.orientation.flips[axis] else index
     return tuple(found)
 

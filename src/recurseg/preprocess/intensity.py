@@ -30,13 +30,17 @@ def clip_to_percentiles(image: np.ndarray, low: float, high: float, *, foregroun
     return np.where(image != 0, clipped, 0) if foreground else clipped
 
 
-def normalise(image: np.ndarray, over: Literal["slice", "volume", "foreground", "unit", "none"]) -> np.ndarray:
+Normalisation = Literal["slice", "volume", "foreground", "unit", "slice_unit", "none"]
+
+
+def normalise(image: np.ndarray, over: Normalisation) -> np.ndarray:
     """Brings one modality to mean 0 and standard deviation 1, or into the range from 0 to 1.
 
     Args:
         image: float32 `(H, W)` or `(D, H, W)`.
         over: "slice": each `(H, W)` by itself; "volume": all voxels; "foreground": the voxels that are not 0, while
-            the others stay 0; "unit": the lowest value becomes 0, the highest 1; "none": returned as it is.
+            the others stay 0; "unit": the lowest value becomes 0, the highest 1; "slice_unit": the same in each
+            `(H, W)`; "none": returned as it is.
 
     Returns:
         float32 of the same shape; what is constant becomes 0.
@@ -44,16 +48,22 @@ def normalise(image: np.ndarray, over: Literal["slice", "volume", "foreground", 
     if over == "none":
         return image
     if over == "unit":
-        low, high = value_range(image)
-        return (image - low) / (high - low) if high > low else np.zeros_like(image)
-    if over == "slice" and image.ndim == 3:
-        return np.stack([_z_score(section) for section in image])
+        return unit_range(image)
+    if over in ("slice", "slice_unit"):
+        scale = _z_score if over == "slice" else unit_range
+        return np.stack([scale(section) for section in image]) if image.ndim == 3 else scale(image)
     if over == "foreground":
         inside = image != 0
         result = np.zeros_like(image)
         result[inside] = _z_score(image[inside])
         return result
     return _z_score(image)
+
+
+def unit_range(values: np.ndarray) -> np.ndarray:
+    """Scales values so that the lowest becomes 0 and the highest 1; what is constant becomes 0."""
+    low, high = value_range(values)
+    return (values - low) / (high - low) if high > low else np.zeros_like(values)
 
 
 def value_range(image: np.ndarray) -> tuple[float, float]:

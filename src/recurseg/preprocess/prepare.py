@@ -11,10 +11,13 @@ from recurseg.data.case import Case, Volume
 from recurseg.errors import DataError, did_you_mean
 from recurseg.preprocess.config import Preprocessing
 from recurseg.preprocess.crop import Box, foreground_box, paste, whole_box
+from recurseg.preprocess.equalise import clahe_sections
+from recurseg.preprocess.fit import covering_factor, fit_centred
 from recurseg.preprocess.intensity import clip_to_percentiles, normalise, value_range
 from recurseg.preprocess.local_contrast import equalise_sections
 from recurseg.preprocess.orientation import Orientation, orientation_of
-from recurseg.preprocess.resample import resample_linear, resample_nearest, target_shape
+from recurseg.preprocess.resample import resample_linear, resample_nearest, scaled_shape, target_shape
+from recurseg.preprocess.smooth import smooth_sections
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,14 @@ class Geometry:
         stored_shape: Shape of the case.
         orientation: First step: permuted and flipped axes.
         box: Second step: what was left by the crop, in permuted axes.
-        shape: Third step: the prepared shape, resampled.
+        resampled: Third step: the shape after resampling.
+        shape: Fourth step: the prepared shape, cut or filled up around the centre.
     """
 
     stored_shape: tuple[int, ...]
     orientation: Orientation
     box: Box
+    resampled: tuple[int, ...]
     shape: tuple[int, ...]
 
     @property
@@ -40,6 +45,10 @@ class Geometry:
     @property
     def box_shape(self) -> tuple[int, ...]:
         return tuple(side.stop - side.start for side in self.box)
+
+    def unfit(self, array: np.ndarray, fill: float | np.ndarray) -> np.ndarray:
+        """Fourth and third step back: `(C, *shape)` to float32 `(C, *box_shape)`; what was cut off is `fill`."""
+        return resample_linear(fit_centred(array, self.resampled, fill), self.box_shape)
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,8 @@ def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | No
 
     Args:
         case: Its images must lie on one grid.
-        config: What to do.
+        config: What to do, in this order: orientation, crop, clipping, smoothing, equalisation, local contrast,
+            normalisation, resampling, size of the sections.
         modalities: Which of the data set's modalities, in their order; by default all. `config.channels` says what
             comes of them. Those that the case has no image of become zeros.
 
@@ -95,12 +105,13 @@ def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | No
     image[present] = [normalise(channel, config.normalise) for channel in channels]
 
     spacing = tuple(float(case.spacing[axis]) for axis in orientation.axes)
-    shape = _resampled_shape(case, image.shape[1:], spacing, config)
-    geometry = Geometry(case.shape, orientation, box, shape)
+    resampled = _resampled_shape(case, image.shape[1:], spacing, config)
+    shape = resampled if config.in_plane_size is None else (*resampled[:-2], *config.in_plane_size)
+    geometry = Geometry(case.shape, orientation, box, resampled, shape)
     return Prepared(
-        image=np.ascontiguousarray(resample_linear(image, shape)),
+        image=np.ascontiguousarray(fit_centred(resample_linear(image, resampled), shape, 0)),
         label=prepare_label(case, geometry),
-        spacing=tuple(mm * old / new for mm, old, new in zip(spacing, geometry.box_shape, shape, strict=True)),
+        spacing=tuple(mm * old / new for mm, old, new in zip(spacing, geometry.box_shape, resampled, strict=True)),
         geometry=geometry,
         ranges=tuple(value_range(channel) for channel in channels) if config.normalise == "unit" else (),
         present=None if present.all() else present,
@@ -131,7 +142,8 @@ def prepare_label(case: Case, geometry: Geometry) -> np.ndarray | None:
             f"resample {case.label.path} to the image"
         )
     label = geometry.orientation.apply(class_labels(case))[geometry.box]
-    return np.ascontiguousarray(resample_nearest(label, geometry.shape), dtype=np.int64)
+    label = fit_centred(resample_nearest(label, geometry.resampled), geometry.shape, 0)
+    return np.ascontiguousarray(label, dtype=np.int64)
 
 
 def restore(scores: np.ndarray, geometry: Geometry) -> np.ndarray:
@@ -144,7 +156,7 @@ def restore(scores: np.ndarray, geometry: Geometry) -> np.ndarray:
     Returns:
         uint8 class of the largest score, in the stored shape and axis order; outside a crop 0.
     """
-    labels = resample_linear(scores, geometry.box_shape).argmax(axis=0).astype(np.uint8)
+    labels = geometry.unfit(scores, _background(scores)).argmax(axis=0).astype(np.uint8)
     labels = paste(labels, geometry.box, geometry.oriented_shape, 0)
     return np.ascontiguousarray(geometry.orientation.undo(labels))
 
@@ -159,7 +171,7 @@ def restore_scores(scores: np.ndarray, geometry: Geometry) -> np.ndarray:
     Returns:
         float32 `(K, *stored shape)`; outside a crop 1 for the background and 0 for every other class.
     """
-    scores = resample_linear(scores, geometry.box_shape)
+    scores = geometry.unfit(scores, _background(scores))
     whole = [
         paste(channel, geometry.box, geometry.oriented_shape, fill=float(index == 0))
         for index, channel in enumerate(scores)
@@ -178,10 +190,15 @@ def restore_image(image: np.ndarray, prepared: Prepared) -> np.ndarray:
         float32 `(C, *stored shape)`; outside a crop 0.
     """
     geometry, (low, high) = prepared.geometry, np.asarray(prepared.ranges, np.float32).T
-    image = resample_linear(image, geometry.box_shape)
+    image = geometry.unfit(image, 0)
     values = [channel * (top - bottom) + bottom for channel, bottom, top in zip(image, low, high, strict=True)]
     whole = [paste(channel, geometry.box, geometry.oriented_shape, 0) for channel in values]
     return np.ascontiguousarray(geometry.orientation.undo(np.stack(whole)), dtype=np.float32)
+
+
+def _background(scores: np.ndarray) -> np.ndarray:
+    """The probabilities of what no network saw, as broad as `scores`: 1 for class 0."""
+    return np.eye(1, len(scores)).reshape(-1, *[1] * (scores.ndim - 1))
 
 
 def _modality(case: Case, name: str) -> Volume:
@@ -217,22 +234,34 @@ def _channel(image: np.ndarray, config: Preprocessing, *, equalise: bool) -> np.
     if config.clip_percentiles is not None:
         foreground = config.normalise == "foreground"
         image = clip_to_percentiles(image, *config.clip_percentiles, foreground=foreground)
+    if config.smooth is not None:
+        image = smooth_sections(image)
+    if config.equalise is not None:
+        image = clahe_sections(image)
     return equalise_sections(image) if equalise else image
 
 
 def _resampled_shape(
     case: Case, shape: tuple[int, ...], spacing: tuple[float, ...], config: Preprocessing
 ) -> tuple[int, ...]:
-    if config.spacing is None or all(mm is None for mm in config.spacing):
-        return tuple(shape)
-    if len(config.spacing) != len(shape):
+    if config.spacing is not None and any(mm is not None for mm in config.spacing):
+        _require_spacing(case, len(shape), len(config.spacing))
+        shape = target_shape(shape, spacing, config.spacing)
+    elif config.in_plane_factor is not None:
+        shape = scaled_shape(shape, config.in_plane_factor)
+    if config.in_plane_size is not None and config.shrink_to_size:
+        shape = scaled_shape(shape, covering_factor(shape[-2:], config.in_plane_size))
+    return tuple(shape)
+
+
+def _require_spacing(case: Case, axes: int, wanted: int) -> None:
+    if wanted != axes:
         raise DataError(
-            f"case {case.id}: {len(shape)} axes, but preprocessing resamples {len(config.spacing)}: "
+            f"case {case.id}: {axes} axes, but preprocessing resamples {wanted}: "
             "predict images of the dimension that the model was trained on"
         )
     if not case.reference.spacing_known:
         raise DataError(
             f"case {case.id}: {case.reference.path} does not say its spacing, which resampling needs: "
-            "write it under spacing in dataset.yaml"
+            "write it under spacing in dataset.yaml, or give in_plane_factor instead"
         )
-    return target_shape(shape, spacing, config.spacing)

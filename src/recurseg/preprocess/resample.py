@@ -21,6 +21,11 @@ def target_shape(shape: Sequence[int], spacing: Sequence[float], wanted: Sequenc
     )
 
 
+def scaled_shape(shape: Sequence[int], factor: float) -> tuple[int, ...]:
+    """The shape with its last two sides times a factor, at least 1 pixel each."""
+    return (*shape[:-2], *(max(1, round(size * factor)) for size in shape[-2:]))
+
+
 def resample_linear(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Resamples linearly, one axis after the other; shrinking averages over what a new voxel covers.
 

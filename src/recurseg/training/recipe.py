@@ -226,7 +226,8 @@ class Recipe(_Config):
 
     def digest(self) -> str:
         """SHA-256 of all that decides the training: not where the data lie, nor why."""
-        exclude: Any = {"data": True, "why": True, **_left_out(self), "sampling": _left_out(self.sampling)}
+        exclude: Any = {"data": True, "why": True, **_left_out(self)}
+        exclude |= {"preprocessing": _left_out(self.preprocessing), "sampling": _left_out(self.sampling)}
         exclude["stages"] = {number: _left_out(stage) for number, stage in enumerate(self.stages)}
         content = self.model_dump(mode="json", exclude=exclude)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -237,13 +238,14 @@ class Recipe(_Config):
 
 ADDED: dict[type, tuple[str, ...]] = {
     Recipe: ("task", "deletion", "paste_known"),
+    Preprocessing: ("smooth", "equalise", "in_plane_factor", "in_plane_size", "shrink_to_size"),
     SamplingConfig: ("modality_dropout",),
     Stage: ("sections", "loss", "lr"),
 }
 """Part of a recipe → keys that recipes of earlier versions have not."""
 
 
-def _left_out(config: _Config) -> dict[str, bool]:
+def _left_out(config: BaseModel) -> dict[str, bool]:
     """Added keys that have their defaults: a digest goes without them, so that those of older recipes stand."""
     fields = type(config).model_fields
     return {key: True for key in ADDED[type(config)] if getattr(config, key) == fields[key].default}
