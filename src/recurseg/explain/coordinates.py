@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from recurseg.errors import ConfigError
 from recurseg.preprocess.fit import border
-from recurseg.preprocess.prepare import Geometry
+from recurseg.preprocess import Geometry
 
 
 def prepared_voxel(stored: Sequence[int], geometry: Geometry) -> tuple[int, ...]:

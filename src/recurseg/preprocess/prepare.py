@@ -1,54 +1,24 @@
-"""A case on its way to the network, and the network's answer on its way back to the case's own grid."""
+"""A case on its way to the network."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from recurseg.data.case import Case, Volume
-from recurseg.errors import DataError, did_you_mean
+from recurseg.errors import ConfigError, DataError, did_you_mean
 from recurseg.preprocess.config import Preprocessing
-from recurseg.preprocess.crop import Box, foreground_box, paste, whole_box
+from recurseg.preprocess.crop import foreground_box, paste, whole_box
 from recurseg.preprocess.equalise import clahe_sections
 from recurseg.preprocess.fit import covering_factor, fit_centred
+from recurseg.preprocess.geometry import Geometry
 from recurseg.preprocess.intensity import clip_to_percentiles, normalise, value_range
 from recurseg.preprocess.local_contrast import equalise_sections
-from recurseg.preprocess.orientation import Orientation, orientation_of
+from recurseg.preprocess.orientation import orientation_of
 from recurseg.preprocess.resample import resample_linear, resample_nearest, scaled_shape, target_shape
 from recurseg.preprocess.smooth import smooth_sections
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """The way from a stored grid to a prepared one.
-
-    Attributes:
-        stored_shape: Shape of the case.
-        orientation: First step: permuted and flipped axes.
-        box: Second step: what was left by the crop, in permuted axes.
-        resampled: Third step: the shape after resampling.
-        shape: Fourth step: the prepared shape, cut or filled up around the centre.
-    """
-
-    stored_shape: tuple[int, ...]
-    orientation: Orientation
-    box: Box
-    resampled: tuple[int, ...]
-    shape: tuple[int, ...]
-
-    @property
-    def oriented_shape(self) -> tuple[int, ...]:
-        return tuple(self.stored_shape[axis] for axis in self.orientation.axes)
-
-    @property
-    def box_shape(self) -> tuple[int, ...]:
-        return tuple(side.stop - side.start for side in self.box)
-
-    def unfit(self, array: np.ndarray, fill: float | np.ndarray) -> np.ndarray:
-        """Fourth and third step back: `(C, *shape)` to float32 `(C, *box_shape)`; what was cut off is `fill`."""
-        return resample_linear(fit_centred(array, self.resampled, fill), self.box_shape)
 
 
 @dataclass(frozen=True)
@@ -56,8 +26,8 @@ class Prepared:
     """What a network reads.
 
     Attributes:
-        image: float32 `(C, *spatial)`, spatial = `(H, W)` or `(D, H, W)`.
-        label: int64 classes `(*spatial)`, 255 = ignore; None where the case has no label.
+        image: float32 `(C, *spatial)`, spatial = `(H, W)` or `(D, H, W)`; of a cine `(C, T, *spatial)`.
+        label: int64 classes `(*spatial)`, 255 = ignore, of a cine `(T, *spatial)`; None where the case has no label.
         spacing: Millimetres per voxel in the order of `spatial`.
         geometry: The way back.
         ranges: Lowest and highest value of each channel before "unit" made them 0 and 1; empty otherwise.
@@ -73,7 +43,7 @@ class Prepared:
 
 
 def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | None = None) -> Prepared:
-    """Reads a case and brings it to the form that networks take.
+    """Reads a case and brings it to the form that networks take; a cine frame by frame.
 
     Args:
         case: Its images must lie on one grid.
@@ -88,7 +58,10 @@ def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | No
     Raises:
         DataError: A modality is unknown or on another grid, an image has NaN or infinite voxels, or resampling is
             wanted where the spacing is not known.
+        ConfigError: `crop_foreground` with a cine, whose frames would be cut to different boxes.
     """
+    if case.time_axis is not None:
+        return _prepare_cine(case, config, modalities)
     modalities = list(case.modalities or case.images) if modalities is None else list(modalities)
     volumes = {name: _modality(case, name) for name in modalities if name not in case.missing}
     orientation = orientation_of(case.reference, config.orientation)
@@ -118,6 +91,21 @@ def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | No
     )
 
 
+def _prepare_cine(case: Case, config: Preprocessing, modalities: Sequence[str] | None) -> Prepared:
+    if config.crop_foreground:
+        raise ConfigError(
+            f"case {case.id}: a cine is not cropped, as its frames would differ: set preprocessing.crop_foreground=false"
+        )
+    frames = [prepare(case.frame(number), config, modalities=modalities) for number in range(case.frames)]
+    labels = [frame.label for frame in frames if frame.label is not None]
+    return replace(
+        frames[0],
+        image=np.stack([frame.image for frame in frames], axis=1),
+        label=np.stack(labels) if labels else None,
+        geometry=replace(frames[0].geometry, time_axis=case.time_axis),
+    )
+
+
 def prepare_label(case: Case, geometry: Geometry) -> np.ndarray | None:
     """The classes of a case on the prepared grid.
 
@@ -126,13 +114,16 @@ def prepare_label(case: Case, geometry: Geometry) -> np.ndarray | None:
         geometry: Of the case's prepared image.
 
     Returns:
-        int64 `(*spatial)`, 255 = ignore; None without a label.
+        int64 `(*spatial)`, of a cine `(T, *spatial)`, 255 = ignore; None without a label.
 
     Raises:
         DataError: The label lies on another grid or holds an unknown value.
     """
     if case.label is None:
         return None
+    if geometry.time_axis is not None:
+        labels = [prepare_label(case.frame(number), geometry.frame) for number in range(case.frames)]
+        return np.stack([label for label in labels if label is not None])
 
     from recurseg.data.labels import class_labels
 
@@ -144,39 +135,6 @@ def prepare_label(case: Case, geometry: Geometry) -> np.ndarray | None:
     label = geometry.orientation.apply(class_labels(case))[geometry.box]
     label = fit_centred(resample_nearest(label, geometry.resampled), geometry.shape, 0)
     return np.ascontiguousarray(label, dtype=np.int64)
-
-
-def restore(scores: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Turns class scores of a prepared image into labels on the case's own grid.
-
-    Args:
-        scores: `(K, *spatial)` probabilities, 2 ≤ K ≤ 255, class 0 = background.
-        geometry: Of the prepared image.
-
-    Returns:
-        uint8 class of the largest score, in the stored shape and axis order; outside a crop 0.
-    """
-    labels = geometry.unfit(scores, _background(scores)).argmax(axis=0).astype(np.uint8)
-    labels = paste(labels, geometry.box, geometry.oriented_shape, 0)
-    return np.ascontiguousarray(geometry.orientation.undo(labels))
-
-
-def restore_scores(scores: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Brings class probabilities of a prepared image to the case's own grid.
-
-    Args:
-        scores: `(K, *spatial)` probabilities, class 0 = background.
-        geometry: Of the prepared image.
-
-    Returns:
-        float32 `(K, *stored shape)`; outside a crop 1 for the background and 0 for every other class.
-    """
-    scores = geometry.unfit(scores, _background(scores))
-    whole = [
-        paste(channel, geometry.box, geometry.oriented_shape, fill=float(index == 0))
-        for index, channel in enumerate(scores)
-    ]
-    return np.ascontiguousarray(geometry.orientation.undo(np.stack(whole)), dtype=np.float32)
 
 
 def restore_image(image: np.ndarray, prepared: Prepared) -> np.ndarray:
@@ -194,11 +152,6 @@ def restore_image(image: np.ndarray, prepared: Prepared) -> np.ndarray:
     values = [channel * (top - bottom) + bottom for channel, bottom, top in zip(image, low, high, strict=True)]
     whole = [paste(channel, geometry.box, geometry.oriented_shape, 0) for channel in values]
     return np.ascontiguousarray(geometry.orientation.undo(np.stack(whole)), dtype=np.float32)
-
-
-def _background(scores: np.ndarray) -> np.ndarray:
-    """The probabilities of what no network saw, as broad as `scores`: 1 for class 0."""
-    return np.eye(1, len(scores)).reshape(-1, *[1] * (scores.ndim - 1))
 
 
 def _modality(case: Case, name: str) -> Volume:
