@@ -81,7 +81,9 @@ def test_the_digest_changes_with_the_content(recipe):
 
 def test_keys_that_came_later_leave_the_digest_of_older_recipes_as_it_was(recipe):
     content = recipe.model_dump(mode="json", exclude={"data", "why", "task", "deletion", "paste_known"})
-    del content["sampling"]["modality_dropout"]
+    del content["classes"], content["one_logit"]
+    del content["sampling"]["modality_dropout"], content["sampling"]["frames"]
+    del content["prediction"]["frames"], content["validation"]["keep"], content["validation"]["soft"]
     for key in ("smooth", "equalise", "in_plane_factor", "in_plane_size", "shrink_to_size"):
         del content["preprocessing"][key]
     for stage in content["stages"]:
@@ -97,6 +99,10 @@ def test_keys_that_came_later_leave_the_digest_of_older_recipes_as_it_was(recipe
         "stages.1.loss=cross_entropy",
         "preprocessing.equalise=clahe",
         "preprocessing.in_plane_size=[8, 8]",
+        "classes=[cell]",
+        "one_logit=true",
+        "validation.keep=last",
+        "validation.soft=true",
     ],
 )
 def test_once_set_they_count(recipe, setting):

@@ -36,10 +36,10 @@ def recipe(metric: str) -> Recipe:
 def called(monkeypatch, answer):
     """Lets the network call each voxel `answer(label)`."""
 
-    def scores(model, image, **_):
-        return np.stack([answer(image[0]) == k for k in (0, 1, 2)])
+    def scores(model, prepared, **_):
+        return np.stack([answer(prepared.image[0]) == k for k in (0, 1, 2)])
 
-    monkeypatch.setattr(validation, "predict_probabilities", scores)
+    monkeypatch.setattr(validation, "predict_prepared", scores)
 
 
 def test_a_class_that_is_not_evaluated_does_not_count_in_validation(monkeypatch):

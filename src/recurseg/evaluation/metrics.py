@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from recurseg.errors import ConfigError, did_you_mean
-from recurseg.evaluation import confusion, overlap, partition, reconstruction, surface, thinning, warping
+from recurseg.evaluation import confusion, overlap, partition, reconstruction, surface, targets, thinning, warping
 
 EITHER_EMPTY_ZERO = "both empty: undefined; one empty: 0"
 EITHER_EMPTY_DIAGONAL = "both empty: undefined; one empty: the diagonal of the image in mm"
@@ -31,7 +31,7 @@ class Metric:
         source: Where the definition comes from.
         takes: "class" for masks of one class, "classes" for label maps of all classes, whose voxels are pooled over
             cases, "membrane" for a membrane probability or mask, "image" for reconstructed and original image, both
-            in the range from 0 to 1.
+            in the range from 0 to 1, "target" for the classes of whole images.
         measure: `(prediction, reference, spacing) -> measurement`; metrics with the same one share its cost.
         score: Measurement → value.
         needs_mm: Whether it takes a spacing in mm.
@@ -45,7 +45,7 @@ class Metric:
     definition: str
     empty: str
     source: str
-    takes: Literal["class", "classes", "membrane", "image"]
+    takes: Literal["class", "classes", "membrane", "image", "target"]
     measure: Callable[[np.ndarray, np.ndarray, Sequence[float] | None], Any]
     score: Callable[[Any], float]
     needs_mm: bool = False
@@ -190,6 +190,11 @@ METRICS: dict[str, Metric] = {
             definition="2·TP / (2·TP + FP + FN) of the pixels that reach 0.5 of the range",
             empty=EITHER_EMPTY_ZERO, source="Bercea et al. 2019 (SHAMANN); its threshold is not printed",
             measure=reconstruction.bright_counts, score=overlap.dice,
+        ),
+        Metric(
+            id="accuracy", unit="", range=(0, 1), better="higher", takes="target",
+            definition="1 where the class of the image is right, else 0", empty="no empty image",
+            source="share of right answers, over cases", measure=targets.agree, score=float,
         ),
     )
 }  # fmt: skip

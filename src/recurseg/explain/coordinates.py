@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from recurseg.errors import ConfigError
-from recurseg.preprocess.fit import border
 from recurseg.preprocess import Geometry
+from recurseg.preprocess.fit import border
 
 
 def prepared_voxel(stored: Sequence[int], geometry: Geometry) -> tuple[int, ...]:

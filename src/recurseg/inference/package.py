@@ -34,8 +34,8 @@ class PackageSpec(BaseModel):
     """Version of this form."""
     recurseg: str = __version__
     """Version of recurseg that wrote it."""
-    task: Literal["segmentation", "regression"] = "segmentation"
-    """What it does: classes for every voxel, or a completed image."""
+    task: Literal["segmentation", "regression", "classification"] = "segmentation"
+    """What it does: classes for every voxel, a completed image, or a class for the whole image."""
     model: str
     """Name of the model, one of `recurseg models` or of the plug-in."""
     options: dict[str, Any] = Field(default_factory=dict)
@@ -59,6 +59,9 @@ class PackageSpec(BaseModel):
     """Size of the windows that tile an image, (H, W) or (D, H, W)."""
     overlap: float = Field(default=0.25, ge=0, lt=1)
     """How far neighbouring windows overlap, as a fraction of the window."""
+    frames: Literal["each", "series", "stream"] = "each"
+    """How a cine is seen: every frame by itself, the series of `window[0]` frames that ends at it, or all frames one
+    after the other with the state carried on."""
     trained: dict[str, Any] = Field(default_factory=dict)
     """Plain facts about the training: steps, data set, metric."""
 

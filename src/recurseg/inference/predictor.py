@@ -13,9 +13,11 @@ from torch import nn
 
 from recurseg.data.case import Case, Volume
 from recurseg.errors import ConfigError, DataError, ResourceError
+from recurseg.inference.cine import predict_prepared
+from recurseg.inference.classify import classify, whole_image
 from recurseg.inference.components import keep_largest_component
 from recurseg.inference.package import SPEC_NAME, PackageSpec, load_package
-from recurseg.inference.tiling import Precision, predict_probabilities
+from recurseg.inference.tiling import Precision
 from recurseg.models import accepts_missing
 from recurseg.preprocess import prepare, restore, restore_image, restore_scores
 
@@ -26,8 +28,8 @@ class Prediction:
 
     Attributes:
         values: uint8 class indices, or the float32 image of a model of regression in the intensities of the case; in
-            the case's stored shape and axis order.
-        probabilities: float32 `(K, *stored shape)`, where they were asked for.
+            the case's stored shape and axis order. Of a model of classification the class of the image, a uint8 `()`.
+        probabilities: float32 `(K, *stored shape)`, where they were asked for; of a model of classification `(K,)`.
         case: What was predicted.
     """
 
@@ -92,6 +94,8 @@ class Segmenter:
             ConfigError: The path holds several cases, or something of classes was asked of a model of regression.
             ResourceError: Not enough memory.
         """
+        if self.spec.task == "classification" and keep_largest:
+            raise ConfigError(f"model {self.spec.model} classifies images: it has no pieces")
         if self.spec.task == "regression" and (probabilities or keep_largest):
             raise ConfigError(f"model {self.spec.model} completes images: it has neither probabilities nor pieces")
         if isinstance(case, np.ndarray):
@@ -102,14 +106,18 @@ class Segmenter:
         case = case if self.given is None else _without(case, self.given)
         with _out_of_memory(case, self.spec):
             prepared = prepare(replace(case, label=None), self.spec.preprocessing, modalities=self.spec.modalities)
-            scores = predict_probabilities(
+            if self.spec.task == "classification":
+                image = whole_image(prepared.image, case.id)
+                (of_classes,) = classify(self.model, [image], precision=self.precision)
+                return Prediction(np.asarray(of_classes.argmax(), np.uint8), of_classes, case)
+            scores = predict_prepared(
                 self.model,
-                prepared.image,
+                prepared,
+                frames=self.spec.frames,
                 window=self.spec.window,
                 overlap=self.spec.overlap,
                 flips=flips,
                 precision=self.precision,
-                present=prepared.present,
                 progress=progress,
             )
             if self.spec.task == "regression":

@@ -16,7 +16,7 @@ from recurseg.errors import ConfigError
 from recurseg.models import spatial_dims_of
 
 Precision = Literal["float32", "bf16", "fp16"]
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+AUTOCAST: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _VOXELS_AT_ONCE = 2**16
 """Windows so small that several have no more voxels than this go through the network together."""
 _FEWEST_AT_ONCE = {"cpu": 1}
@@ -56,19 +56,63 @@ def predict_probabilities(
     Raises:
         ConfigError: The network gives NaN or infinite values.
     """
+    dims = spatial_dims_of(model)
+    batch = _to_batch(torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)), dims)
+    probabilities = predict_batch(
+        model,
+        batch,
+        window=_window_of(window, batch.ndim - 2),
+        overlap=overlap,
+        flips=flips,
+        precision=precision,
+        present=present,
+        progress=progress,
+    )
+    return _from_batch(probabilities, image.ndim - 1).numpy()
+
+
+def predict_batch(
+    model: nn.Module,
+    batch: Tensor,
+    *,
+    window: Sequence[int],
+    overlap: float = 0.25,
+    flips: bool = False,
+    frames: bool = False,
+    precision: Precision = "float32",
+    present: np.ndarray | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Tensor:
+    """Predicts a batch in the form that the model takes; otherwise as `predict_probabilities`.
+
+    Args:
+        model: On its device.
+        batch: float32 `(B, C, *sizes)`.
+        window: One number for each of `sizes`.
+        overlap: As there.
+        flips: As there.
+        frames: Whether the first of `sizes` is time, which is never mirrored.
+        precision: As there.
+        present: As there.
+        progress: As there.
+
+    Returns:
+        float32 `(B, K, *sizes)` on the CPU, K ≥ 2.
+
+    Raises:
+        ConfigError: The network gives NaN or infinite values.
+    """
     from monai.inferers.utils import sliding_window_inference
 
     was_training = model.training
     model.eval()
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    dims = spatial_dims_of(model)
-    batch = _to_batch(torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)), dims)
     sizes = tuple(batch.shape[2:])
-    roi = tuple(min(*pair) for pair in zip(_window_of(window, len(sizes)), sizes, strict=True))
+    roi = tuple(min(*pair) for pair in zip(window, sizes, strict=True))
     at_once = max(_FEWEST_AT_ONCE.get(device.type, 4), _VOXELS_AT_ONCE // math.prod(roi))
     activation = _ACTIVATIONS[getattr(model, "task", "segmentation")]
     total, done = len(batch) * window_count(sizes, roi, overlap), 0
-    mirrors = _mirrors(roi) if flips else [()]
+    mirrors = _mirrors(roi, first=3 if frames else 2) if flips else [()]
 
     def run(part: Tensor) -> Tensor:
         if present is None:
@@ -77,7 +121,7 @@ def predict_probabilities(
 
     def network(part: Tensor) -> Tensor:
         nonlocal done
-        with torch.autocast(device.type, _DTYPES[precision]) if precision in _DTYPES else nullcontext():
+        with torch.autocast(device.type, AUTOCAST[precision]) if precision in AUTOCAST else nullcontext():
             views = [run(part.flip(axes)).flip(axes) if axes else run(part) for axes in mirrors]
         blended = torch.stack([activation(output.float()) for output in views]).mean(dim=0)
         if progress:
@@ -100,9 +144,14 @@ def predict_probabilities(
     finally:
         model.train(was_training)
     assert isinstance(probabilities, Tensor)
+    return require_finite(probabilities, precision)
+
+
+def require_finite(probabilities: Tensor, precision: Precision) -> Tensor:
+    """The probabilities as they are. Raises ConfigError where they are NaN or infinite."""
     if not probabilities.isfinite().all():
         raise ConfigError(f"the network gives NaN in {precision}: predict with precision float32 or train it again")
-    return _from_batch(probabilities, image.ndim - 1).numpy()
+    return probabilities
 
 
 def window_count(sizes: Sequence[int], roi: Sequence[int], overlap: float) -> int:
@@ -134,16 +183,17 @@ def _from_batch(probabilities: Tensor, dims: int) -> Tensor:
     return probabilities[0, :, 0]
 
 
-def _mirrors(roi: Sequence[int]) -> list[tuple[int, ...]]:
-    axes = [axis for axis, side in enumerate(roi, start=2) if side > 1]
+def _mirrors(roi: Sequence[int], first: int) -> list[tuple[int, ...]]:
+    axes = [axis for axis, side in enumerate(roi, start=2) if side > 1 and axis >= first]
     return [chosen for count in range(len(axes) + 1) for chosen in itertools.combinations(axes, count)]
 
 
-def _probabilities(logits: Tensor) -> Tensor:
+def to_probabilities(logits: Tensor) -> Tensor:
+    """Logits `(B, K, ...)` as probabilities `(B, max(K, 2), ...)`."""
     if logits.shape[1] == 1:
         foreground = logits.sigmoid()
         return torch.cat([1 - foreground, foreground], dim=1)
     return logits.softmax(dim=1)
 
 
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"segmentation": _probabilities, "regression": lambda v: v}
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"segmentation": to_probabilities, "regression": lambda v: v}

@@ -32,6 +32,7 @@ class Prepared:
         geometry: The way back.
         ranges: Lowest and highest value of each channel before "unit" made them 0 and 1; empty otherwise.
         present: bool `(C,)`, which channels are there; the others are 0. None: all of them.
+        target: Class of the whole image; None where there is none.
     """
 
     image: np.ndarray
@@ -40,6 +41,7 @@ class Prepared:
     geometry: Geometry
     ranges: tuple[tuple[float, float], ...] = ()
     present: np.ndarray | None = None
+    target: int | None = None
 
 
 def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | None = None) -> Prepared:
@@ -88,13 +90,15 @@ def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | No
         geometry=geometry,
         ranges=tuple(value_range(channel) for channel in channels) if config.normalise == "unit" else (),
         present=None if present.all() else present,
+        target=case.target,
     )
 
 
 def _prepare_cine(case: Case, config: Preprocessing, modalities: Sequence[str] | None) -> Prepared:
     if config.crop_foreground:
         raise ConfigError(
-            f"case {case.id}: a cine is not cropped, as its frames would differ: set preprocessing.crop_foreground=false"
+            f"case {case.id}: a cine is not cropped, as its frames would differ: "
+            "set preprocessing.crop_foreground=false"
         )
     frames = [prepare(case.frame(number), config, modalities=modalities) for number in range(case.frames)]
     labels = [frame.label for frame in frames if frame.label is not None]

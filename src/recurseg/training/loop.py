@@ -164,7 +164,8 @@ class Update:
         image, target, present = (part.to(self.device) for part in sample)
         given = {"present": present} if accepts_missing(self.model) else {}
         if getattr(self.model, "spatial_dims", 3) == 2:
-            image, target = image.squeeze(-3), target.squeeze(-3)
+            image = image.squeeze(-3)
+            target = target.squeeze(-3) if target.ndim > 3 else target
         self.optimizer.zero_grad()
         with torch.autocast(self.device.type, self.low, enabled=self.low is not None):
             output = self.model(image, **given)

@@ -51,6 +51,10 @@ class SamplingConfig(_Config):
     """Largest offset added to a window, in units of the normalised intensity."""
     contrast: float = Field(default=0.0, ge=0, lt=1)
     """Largest relative change of contrast."""
+    frames: Literal["each", "series"] = "each"
+    """Of a cine, each: every labelled frame is an image or a volume of its own; series: the network of time sees
+    window[0] frames of one slice position that end at a labelled one, which is reached from later frames where
+    there are not so many before it; frames without a label do not count."""
     modality_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Probability with which each modality is left out of a window; at least one stays."""
     noise: float = Field(default=0.0, ge=0)
@@ -124,6 +128,12 @@ class ValidationConfig(_Config):
     completed."""
     times: PositiveInt = 8
     """How often the held-out cases are predicted, evenly over the run."""
+    keep: Literal["best", "last"] = "best"
+    """Which weights the package gets: those of the best validation, or those after the last step, which no held-out
+    case has chosen."""
+    soft: bool = False
+    """Whether each validation also logs `dice:soft_batch`, the Dice of probabilities, a held-out case being a batch:
+    the score of the thesis of γ-Net is its mean over all validations."""
     cases: PositiveInt | None = None
     """At most so many of them while training (the first by id); all of them at the end. Where images are completed,
     each section is a case."""
@@ -141,6 +151,9 @@ class PredictionConfig(_Config):
     """Size of the windows that tile an image (D, H, W)."""
     overlap: float = Field(default=0.25, ge=0, lt=1)
     """How far neighbouring windows overlap, as a fraction of the window."""
+    frames: Literal["each", "series", "stream"] = "each"
+    """How a cine is seen: every frame by itself; the series of window[0] frames that ends at it; or all frames one
+    after the other with the state carried on, window[0] at a time."""
 
 
 class Recipe(_Config):
@@ -152,8 +165,13 @@ class Recipe(_Config):
     """The data set it was planned for; `recurseg train RECIPE` trains on it."""
     why: list[str] = Field(default_factory=list)
     """Why the values are what they are, where they were fitted to data and machine."""
-    task: Literal["segmentation", "regression"] = "segmentation"
-    """regression: deleted parts of an image are completed; it is learned from images alone, without labels."""
+    task: Literal["segmentation", "regression", "classification"] = "segmentation"
+    """regression: deleted parts of an image are completed; it is learned from images alone, without labels.
+    classification: one class for a whole image, which the data set gives as its cases' `target`."""
+    classes: list[str] = Field(default_factory=list)
+    """Names of the foreground classes that are learned; the others become background. Empty: all of them."""
+    one_logit: bool = False
+    """Whether a single foreground class is one sigmoid logit, not a softmax of two."""
     deletion: DeletionConfig | None = None
     """What is deleted from each section for the network to complete: it becomes 0 of the prepared image. Places are a
     function of the seed and the number of the sample or, of a held-out image, of the seed and its number. A training
@@ -201,15 +219,27 @@ class Recipe(_Config):
         metric, completes = self.validation.metric, self.task == "regression"
         if metric not in METRICS:
             raise ValueError(f"validation.metric: no metric '{metric}'{did_you_mean(metric, METRICS)}")
-        if (METRICS[metric].takes == "image") != completes:
+        needed = {"regression": "image", "classification": "target"}.get(self.task)
+        if METRICS[metric].takes != needed and (needed or METRICS[metric].takes in ("image", "target")):
             raise ValueError(f"validation.metric: {metric} is not for task {self.task}")
         if (self.deletion is not None) != completes or (self.paste_known and not completes):
             raise ValueError("deletion and paste_known belong to task regression, which needs a deletion")
         for loss in (self.loss, *(stage.loss or self.loss for stage in self.stages)):
             if completes and loss != "mean_squared_error":
                 raise ValueError(f"loss: {loss} is for classes: take mean_squared_error for task regression")
+            if self.task == "classification" and loss != "cross_entropy":
+                raise ValueError(f"loss: {loss} is for voxels: take cross_entropy for task classification")
         if completes and (self.preprocessing.normalise != "unit" or self.preprocessing.local_contrast):
             raise ValueError("preprocessing: task regression needs normalise unit and no local_contrast")
+        return self
+
+    @model_validator(mode="after")
+    def _series_to_the_end(self) -> Recipe:
+        if (self.sampling.frames == "each") != (self.prediction.frames == "each"):
+            raise ValueError(
+                f"sampling.frames {self.sampling.frames} and prediction.frames {self.prediction.frames}: a network "
+                "that learns from series predicts from series or streamed, any other each frame"
+            )
         return self
 
     @property
@@ -227,7 +257,8 @@ class Recipe(_Config):
     def digest(self) -> str:
         """SHA-256 of all that decides the training: not where the data lie, nor why."""
         exclude: Any = {"data": True, "why": True, **_left_out(self)}
-        exclude |= {"preprocessing": _left_out(self.preprocessing), "sampling": _left_out(self.sampling)}
+        parts = ("preprocessing", "sampling", "prediction", "validation")
+        exclude |= {key: _left_out(getattr(self, key)) for key in parts}
         exclude["stages"] = {number: _left_out(stage) for number, stage in enumerate(self.stages)}
         content = self.model_dump(mode="json", exclude=exclude)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -237,9 +268,11 @@ class Recipe(_Config):
 
 
 ADDED: dict[type, tuple[str, ...]] = {
-    Recipe: ("task", "deletion", "paste_known"),
+    Recipe: ("task", "classes", "one_logit", "deletion", "paste_known"),
     Preprocessing: ("smooth", "equalise", "in_plane_factor", "in_plane_size", "shrink_to_size"),
-    SamplingConfig: ("modality_dropout",),
+    SamplingConfig: ("modality_dropout", "frames"),
+    PredictionConfig: ("frames",),
+    ValidationConfig: ("keep", "soft"),
     Stage: ("sections", "loss", "lr"),
 }
 """Part of a recipe → keys that recipes of earlier versions have not."""
@@ -248,7 +281,11 @@ ADDED: dict[type, tuple[str, ...]] = {
 def _left_out(config: BaseModel) -> dict[str, bool]:
     """Added keys that have their defaults: a digest goes without them, so that those of older recipes stand."""
     fields = type(config).model_fields
-    return {key: True for key in ADDED[type(config)] if getattr(config, key) == fields[key].default}
+    return {
+        key: True
+        for key in ADDED[type(config)]
+        if getattr(config, key) == fields[key].get_default(call_default_factory=True)
+    }
 
 
 def parse_recipe(content: Any, source: str) -> Recipe:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from recurseg.data.classes import only_classes
 from recurseg.data.dataset import As, Dataset, open_dataset, require_trainable
 from recurseg.data.files import require_writable
 from recurseg.data.splits import Split, split_cases
@@ -151,6 +152,7 @@ def _begin(folder: Path, asked: _Asked, recipe: Recipe | Path | str | None) -> S
     data, recipe = _data_and_recipe(asked, recipe)
     dataset = open_dataset(data, as_=asked.as_)
     recipe = _settle(recipe or _planned(dataset, asked), asked)
+    dataset = only_classes(dataset, recipe.classes)
     TASKS[recipe.task].require(dataset)
     recipe = recipe.model_copy(update={"data": str(data)})
     facts = {
@@ -214,9 +216,9 @@ def _reopen(folder: Path, asked: _Asked) -> Start:
     if changed:
         words = ", ".join(f"{key.rstrip('_')} {asdict(asked)[key]} (was {then[key]})" for key in changed)
         raise ConfigError(f"{folder}: --resume goes on with the run as it was begun; leave out {words}")
-    dataset = open_dataset(facts["data"], as_=facts["as"])
+    dataset = only_classes(open_dataset(facts["data"], as_=facts["as"]), recipe.classes)
     return Start(recipe, dataset, _split(dataset, facts["holdout"], recipe), facts)
 
 
 def _split(dataset: Dataset, holdout: str | None, recipe: Recipe) -> Split:
-    return split_cases(dataset, holdout, seed=recipe.seed, labelled=recipe.task == "segmentation")
+    return split_cases(dataset, holdout, seed=recipe.seed, labelled=recipe.task != "regression")

@@ -21,11 +21,13 @@ class Arrays(NamedTuple):
         image: float32 `(C, D, H, W)`.
         label: `(D, H, W)`.
         present: bool `(C,)`, which channels are there; None: all of them.
+        target: Class of the whole image, given in the place of a label; None: the label is learned.
     """
 
     image: np.ndarray
     label: np.ndarray
     present: np.ndarray | None = None
+    target: int | None = None
 
 
 class Sample(NamedTuple):
@@ -33,7 +35,7 @@ class Sample(NamedTuple):
 
     Attributes:
         image: float32 `(C, D, H, W)`, zero where a channel is not present.
-        target: Label `(D, H, W)`, or what else is to be given.
+        target: Label `(D, H, W)`, class `()`, or what else is to be given.
         present: bool `(C,)`.
     """
 
@@ -90,6 +92,8 @@ class Windows(Dataset):
         image, target = self.augment(image, label, random)
         if self.finish:
             image, target = self.finish(image, target, n)
+        if (whole := self.cases[case].target) is not None:
+            target = torch.tensor(whole)
         present = self._present(self.cases[case], n)
         return Sample(image.masked_fill(~present[:, None, None, None], 0), target, present)
 
@@ -160,7 +164,7 @@ def _non_empty_sections(cases: Sequence[Arrays], depth: int) -> list[tuple[int, 
 
 
 def _cut(case: Arrays, start: np.ndarray, window: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    image, label, _ = case
+    image, label = case.image, case.label
     lower, upper = np.maximum(start, 0), np.minimum(start + window, label.shape)
     inside = tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))
     image, label = image[:, *inside], label[inside]

@@ -59,7 +59,8 @@ class Trainer:
         keep_freed_memory()
         started, peak = time.time(), PeakMemory(self.device)
         model = self._model(init)
-        cases = [self.task.arrays(prepared) for _, prepared in self._prepared(self.split.train, "training")]
+        train = self._prepared(self.split.train, "training")
+        cases = [arrays for _, prepared in train for arrays in self.task.arrays(prepared, self.recipe)]
         held = self._prepared(self.split.validation, "held-out")
         validator = self.task.validator(held, self.recipe, self.dataset.class_names)
         training = Training(
@@ -81,7 +82,7 @@ class Trainer:
             progress = fit(training, progress, log, report)
         log.close()
         self.facts["peak_memory_mib"] = peak.mib()
-        if progress.best_step is not None:
+        if progress.best_step is not None and self.recipe.validation.keep == "best":
             training.checkpoints.load_weights(progress.best_step, model)
         self._finish(model, held, progress, time.time() - started)
 
@@ -94,15 +95,17 @@ class Trainer:
         if config.plugin:
             load_plugin(config.plugin)
         torch.manual_seed(self.recipe.seed)
-        channels, classes = self._channels, self.task.meaning(self.dataset)["num_classes"]
+        channels, classes = self._channels, self.task.meaning(self.dataset, self.recipe)["num_classes"]
         model = create_model(config.name, in_channels=channels, num_classes=classes, **config.options)
         if model.task != self.recipe.task:
             raise ConfigError(
                 f"model {config.name} with these options is for {model.task}, the recipe for {self.recipe.task}: "
                 "change one of them (a model of both has the option 'task')"
             )
-        two_dimensional = model.spatial_dims == 2
-        if two_dimensional and any(stage.window[0] > 1 for stage in self.recipe.stages):
+        series = self.recipe.sampling.frames == "series"
+        if series and model.sequence_axis != "time":
+            raise ConfigError(f"model {config.name} does not read series of frames: set sampling.frames=each")
+        if model.spatial_dims == 2 and not series and any(stage.window[0] > 1 for stage in self.recipe.stages):
             raise ConfigError(f"model {config.name} takes sections one by one: its windows need a first size of 1")
         self._check_modalities(model)
         if init is not None:
@@ -190,10 +193,11 @@ class Trainer:
             plugin=self.recipe.model.plugin,
             in_channels=self._channels,
             modalities=self.dataset.modalities,
-            **self.task.meaning(self.dataset),
+            **self.task.meaning(self.dataset, self.recipe),
             preprocessing=self.recipe.preprocessing,
             window=self.recipe.prediction.window,
             overlap=self.recipe.prediction.overlap,
+            frames=self.recipe.prediction.frames,
             trained={
                 "dataset": self.dataset.manifest.name,
                 "steps": progress.step,

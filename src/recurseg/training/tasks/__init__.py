@@ -1,4 +1,4 @@
-"""What segmentation and image completion do differently in a training: one module a task, with the same functions."""
+"""What the tasks do differently in a training: one module a task, with the same functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from recurseg.inference.predictor import Segmenter
 from recurseg.preprocess import Prepared
 from recurseg.training.recipe import Recipe
 from recurseg.training.sampling import Arrays, Finish
-from recurseg.training.tasks import regression, segmentation
+from recurseg.training.tasks import classification, regression, segmentation
 
 Held = Sequence[tuple[Case, Prepared]]
 """Held-out cases with their prepared images."""
@@ -46,12 +46,12 @@ class Task(Protocol):
         """Makes sure that a data set can be trained on. Raises DataError or ConfigError where it cannot."""
         ...
 
-    def meaning(self, dataset: Dataset, /) -> dict[str, Any]:
+    def meaning(self, dataset: Dataset, recipe: Recipe, /) -> dict[str, Any]:
         """What the network's channels are: `num_classes`, `class_names` and `label_map` of its package."""
         ...
 
-    def arrays(self, prepared: Prepared, /) -> Arrays:
-        """A prepared case as windows are cut from it."""
+    def arrays(self, prepared: Prepared, recipe: Recipe, /) -> list[Arrays]:
+        """What windows are cut from: a prepared case, or the labelled frames of a cine."""
         ...
 
     def loss(self, name: str, cases: Sequence[Arrays], /) -> Callable[[Tensor, Tensor], Tensor]:
@@ -69,7 +69,11 @@ class Task(Protocol):
         ...
 
 
-TASKS: dict[str, Task] = {"segmentation": segmentation, "regression": regression}
+TASKS: dict[str, Task] = {
+    "segmentation": segmentation,
+    "regression": regression,
+    "classification": classification,
+}
 """By the name that recipes and models use."""
 
 __all__ = ["TASKS", "Held", "Task", "Validator"]

@@ -32,12 +32,14 @@ ALTERED = "altered"
 def require(dataset: Dataset) -> None:
     if not dataset.to_learn_from:
         raise DataError(f"{dataset.root}: no usable case")
+    if any(case.time_axis is not None for case in dataset.to_learn_from):
+        raise DataError(f"{dataset.root}: holds cines: image completion takes still images")
     if len(dataset.modalities) > 1:
         several = ", ".join(dataset.modalities)
         raise ConfigError(f"{dataset.root}: images of {several}: image completion takes one modality")
 
 
-def meaning(dataset: Dataset) -> dict[str, Any]:
+def meaning(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
     return {"num_classes": 1, "class_names": [], "label_map": {}}
 
 
@@ -45,9 +47,9 @@ def loss(name: str, cases: Sequence[Arrays]) -> Callable[[Tensor, Tensor], Tenso
     return mse_loss
 
 
-def arrays(prepared: Prepared) -> Arrays:
+def arrays(prepared: Prepared, recipe: Recipe) -> list[Arrays]:
     image = prepared.image if prepared.image.ndim == 4 else prepared.image[:, None]
-    return Arrays(image, np.zeros(image.shape[1:], np.uint8))  # no foreground: windows lie anywhere
+    return [Arrays(image, np.zeros(image.shape[1:], np.uint8))]  # no foreground: windows lie anywhere
 
 
 def finish(recipe: Recipe) -> Finish:
