@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,6 +45,7 @@ class Facts:
         masked: Whether a large part of the voxels is exactly zero, as after skull-stripping.
         membranes: Whether a class is called membrane.
         modalities: How many a case has.
+        frames: Median number of frames; 1 where nothing moves.
         minutes: For training; None where steps are given.
         gpu: Whether there is one.
     """
@@ -57,6 +58,7 @@ class Facts:
     masked: bool
     membranes: bool
     modalities: int
+    frames: int
     minutes: float | None
     gpu: bool
 
@@ -93,29 +95,31 @@ def plan(
     from recurseg.models import create_model
 
     dataset = data if isinstance(data, Dataset) else open_dataset(data, as_=as_)
-    if not any(case.label for case in dataset.to_learn_from):
+    if not dataset.classifies and not any(case.label for case in dataset.to_learn_from):
         raise DataError(
             f"{dataset.root}: no labels to learn a segmentation from: add them, or complete images by a recipe of "
             "task regression, such as --recipe shamann/paper_mnist_bottom_half"
         )
     facts = look_at(dataset.cases, dataset.class_names, minutes)
-    design = _DESIGNS.get(model, _convolutional)(model, facts)
+    classified = dataset.classifies
+    design = (_classifier if classified else _DESIGNS.get(model, _convolutional))(model, facts)
     create_model(model, in_channels=len(dataset.modalities), num_classes=len(dataset.class_names), **design.options)
-    metric = "pixel_error:fraction@0.5" if facts.membranes else "dice"
+    metric = "accuracy" if classified else "pixel_error:fraction@0.5" if facts.membranes else "dice"
     return Recipe(
         name=f"{model}/default",
         data=None if isinstance(data, Dataset) else str(Path(data).resolve()),
         why=[*_reasons(facts), *design.why],
+        task="classification" if classified else "segmentation",
         model=ModelConfig(name=model, options=design.options),
         preprocessing=_preprocessing(facts),
-        sampling=_sampling(facts).model_copy(update={"modality_dropout": design.modality_dropout}),
-        loss="cross_entropy" if facts.membranes else "dice_cross_entropy",
+        sampling=SamplingConfig(foreground=0) if classified else _sampling(facts).model_copy(update=design.sampling),
+        loss="cross_entropy" if facts.membranes or classified else "dice_cross_entropy",
         optimizer=OptimizerConfig(name="adamw", lr=design.lr, weight_decay=1e-4),
         schedule=ScheduleConfig(name="cosine", warmup=20),
         stages=[Stage(steps=steps or DEFAULT_STEPS, window=design.window, batch=design.batch)],
         validation=ValidationConfig(metric=metric),
         checkpoint=CheckpointConfig(every=50),
-        prediction=PredictionConfig(window=design.tile),
+        prediction=PredictionConfig(window=design.tile, frames=design.sampling.get("frames", "each")),
     )
 
 
@@ -123,6 +127,7 @@ def look_at(cases: Sequence[Case], class_names: Sequence[str], minutes: float | 
     """Reads what a plan needs: headers, and the first image for its zeros."""
     import torch
 
+    frames, cases = int(np.median([case.frames for case in cases])), [case.frame(0) for case in cases]
     first = cases[0]
     flat = first.slice_axis is None
     shapes, spacings = [], []
@@ -142,6 +147,7 @@ def look_at(cases: Sequence[Case], class_names: Sequence[str], minutes: float | 
         masked=bool(anatomy and (image == 0).mean() > 0.2),
         membranes="membrane" in class_names,
         modalities=len(first.modalities or first.images),
+        frames=frames,
         minutes=minutes,
         gpu=torch.cuda.is_available(),
     )
@@ -164,7 +170,7 @@ class _Design:
     tile: tuple[int, int, int]
     lr: float
     why: list[str]
-    modality_dropout: float = 0.0
+    sampling: dict[str, Any] = field(default_factory=dict)
 
 
 def _recurrent(model: str, facts: Facts) -> _Design:
@@ -235,10 +241,27 @@ def _slice_reader(model: str, facts: Facts) -> _Design:
     """Sequences of three sections in training, as published; longer ones in prediction, as the network remembers."""
     window, tile = (3, 192, 192), (24, 256, 256)
     why = ["sequences of 3 sections, as published; predicted 24 at a time"]
-    dropout = 0.2 if model == "cross_modality" and facts.modalities > 1 else 0.0
-    if dropout:
+    sampling: dict[str, Any] = {}
+    if model == "cross_modality" and facts.modalities > 1:
+        sampling["modality_dropout"] = 0.2
         why.append("each modality is left out of a fifth of the windows, so that it may be missing later")
-    return _Design({}, _within(window, facts), 3, _within(tile, facts), 1e-3, why, dropout)
+    return _Design({}, _within(window, facts), 3, _within(tile, facts), 1e-3, why, sampling)
+
+
+def _frame_reader(model: str, facts: Facts) -> _Design:
+    """Still images as they are; of a cine, series of four frames that end at the one that is segmented."""
+    still = _convolutional(model, facts)
+    if facts.frames == 1:
+        return still
+    _, height, width = still.window
+    series = min(4, facts.frames)
+    why = [f"series of {series} frames of a slice that end at the labelled one: with 4 the thesis came best"]
+    return _Design({}, (series, height, width), 2, (series, *still.tile[1:]), still.lr, why, {"frames": "series"})
+
+
+def _classifier(model: str, facts: Facts) -> _Design:
+    window = (1, *facts.shape[1:])
+    return _Design({}, window, 32, window, 1e-3, ["whole images, as what decides may lie anywhere in them"])
 
 
 def _convolutional(model: str, facts: Facts) -> _Design:
@@ -265,6 +288,7 @@ _DESIGNS: dict[str, Callable[[str, Facts], _Design]] = {
     **dict.fromkeys(("pyramid_lstm", "md_lstm"), _recurrent),
     **dict.fromkeys(("shamann", "bi_mann", "bi_lstm", "no_memory"), _patch_reader),
     **dict.fromkeys(("cross_modality", "encoder_decoder", "k_unet"), _slice_reader),
+    "gamma_net": _frame_reader,
 }
 
 
