@@ -29,6 +29,9 @@ def train(
             help="What validates: case ids, a fraction, a fold '2/5', 'every 4th', sections '16-19' or a named split."
         ),
     ] = None,
+    fraction: Annotated[
+        float | None, typer.Option(help="How much of the training patients to use, e.g. 0.1; all by default.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights and samples.")] = None,
     init: Annotated[Path | None, typer.Option(help="Package or run whose weights to start from.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
@@ -55,6 +58,7 @@ def train(
         minutes=minutes,
         seed=seed,
         holdout=holdout,
+        fraction=fraction,
         resume=resume,
         init=init,
         settings=set_ or (),

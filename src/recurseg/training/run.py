@@ -12,6 +12,7 @@ from rich.console import Console
 
 from recurseg.data.classes import only_classes
 from recurseg.data.dataset import As, Dataset, open_dataset, require_trainable
+from recurseg.data.fewer import fewer
 from recurseg.data.files import require_writable
 from recurseg.data.splits import Split, split_cases
 from recurseg.errors import ConfigError
@@ -60,6 +61,7 @@ def train(
     minutes: float | None = None,
     seed: int | None = None,
     holdout: str | None = None,
+    fraction: float | None = None,
     resume: bool = False,
     init: Path | str | None = None,
     settings: Sequence[str] = (),
@@ -80,6 +82,8 @@ def train(
         seed: Of weights and samples; 0, or the recipe's.
         holdout: What validation uses: case ids, a fraction, a fold "2/5", "every 4th" case, sections "16-19" or a
             named split.
+        fraction: How much of the training patients is used, in (0, 1]; chosen by the seed, smaller ones within
+            larger ones. None: all.
         resume: Go on from the last checkpoint of `out`, with its recipe and data.
         init: Package or run whose weights to start from.
         settings: Changes of the recipe, such as `optimizer.lr=1e-3`.
@@ -103,6 +107,7 @@ def train(
         steps=steps,
         seed=seed,
         holdout=holdout,
+        fraction=fraction,
         settings=list(settings) or None,
         init=None if init is None else str(Path(init).resolve()),
         plugin=plugin,
@@ -127,6 +132,7 @@ class _Asked:
     steps: int | None
     seed: int | None
     holdout: str | None
+    fraction: float | None
     settings: list[str] | None
     init: str | None
     plugin: str | None
@@ -159,10 +165,11 @@ def _begin(folder: Path, asked: _Asked, recipe: Recipe | Path | str | None) -> S
         "data": str(data),
         "as": asked.as_,
         "holdout": asked.holdout,
+        "fraction": asked.fraction,
         "minutes": asked.minutes,
         "asked": asdict(asked),
     }
-    return Start(recipe, dataset, _split(dataset, asked.holdout, recipe), facts)
+    return Start(recipe, dataset, _split(dataset, facts, recipe), facts)
 
 
 def _planned(dataset: Dataset, asked: _Asked) -> Recipe:
@@ -205,7 +212,7 @@ def _reopen(folder: Path, asked: _Asked) -> Start:
     if not (folder / "manifest.json").exists():
         raise ConfigError(f"{folder}: no run to resume: train without --resume")
     facts, recipe = Run(folder).manifest, Run(folder).recipe
-    then = facts["asked"] | {
+    then = {"fraction": None} | facts["asked"] | {
         "data": facts["data"],
         "model": recipe.model.name,
         "seed": recipe.seed,
@@ -217,8 +224,10 @@ def _reopen(folder: Path, asked: _Asked) -> Start:
         words = ", ".join(f"{key.rstrip('_')} {asdict(asked)[key]} (was {then[key]})" for key in changed)
         raise ConfigError(f"{folder}: --resume goes on with the run as it was begun; leave out {words}")
     dataset = only_classes(open_dataset(facts["data"], as_=facts["as"]), recipe.classes)
-    return Start(recipe, dataset, _split(dataset, facts["holdout"], recipe), facts)
+    return Start(recipe, dataset, _split(dataset, facts, recipe), facts)
 
 
-def _split(dataset: Dataset, holdout: str | None, recipe: Recipe) -> Split:
-    return split_cases(dataset, holdout, seed=recipe.seed, labelled=recipe.task != "regression")
+def _split(dataset: Dataset, facts: dict[str, Any], recipe: Recipe) -> Split:
+    split = split_cases(dataset, facts["holdout"], seed=recipe.seed, labelled=recipe.task != "regression")
+    fraction = facts.get("fraction")
+    return split if fraction is None else fewer(split, fraction, recipe.seed)
