@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +17,7 @@ from recurseg.errors import DataError
 from recurseg.evaluation.pooled import Pooled
 from recurseg.evaluation.result import Evaluation, Row
 from recurseg.evaluation.subsets import Subset
+from recurseg.evaluation.summary import mean_of
 from recurseg.experiments.completion import Completion
 from recurseg.experiments.subsets import SubsetDice
 from recurseg.experiments.table import Scale
@@ -55,6 +58,16 @@ class Result(BaseModel):
     """Confusion matrix of each held-out case, where pooled metrics were measured; as in the JSON of `evaluate`."""
     subsets: list[SubsetDice] = Field(default_factory=list)
     """Where the table asks for it: the Dice from every subset of the modalities, all of them first."""
+    patients: dict[str, str] = Field(default_factory=dict)
+    """Case → patient, where the cases of a patient count as one."""
+    elsewhere: list[dict[str, Any]] = Field(default_factory=list)
+    """Where the table tries networks on data of another origin: each case, class and metric of those."""
+    soft: list[float] = Field(default_factory=list)
+    """`dice:soft_batch` of each validation of the training, where the recipe asks for it."""
+    cardiac: dict[str, Any] | None = None
+    """Clinical numbers of the held-out patients, where they are hearts."""
+    fraction: float | None = None
+    """How much of the training patients was used; null for all."""
     completion: Completion | None = None
     """Where digits were completed: how the test digits came out; `evaluation` is empty then."""
     sections: list[dict[str, Any]] = Field(default_factory=list)
@@ -71,8 +84,17 @@ class Result(BaseModel):
     def evaluated(self) -> Evaluation:
         """The evaluation with its statistics."""
         pooled = Pooled.from_dict(self.confusion) if self.confusion else None
-        rows = [Row.from_dict(row) for row in self.evaluation]
-        return Evaluation(rows, regions=pooled.regions if pooled else {}, pooled=pooled)
+        return Evaluation(self._rows(self.evaluation), regions=pooled.regions if pooled else {}, pooled=pooled)
+
+    @property
+    def evaluated_elsewhere(self) -> Evaluation:
+        """The evaluation of the data of another origin."""
+        return Evaluation(self._rows(self.elsewhere))
+
+    def _rows(self, plain: list[dict[str, Any]]) -> list[Row]:
+        """Values of the cases, or of the patients where their cases count as one."""
+        rows = [Row.from_dict(row) for row in plain]
+        return by_patient(rows, self.patients) if self.patients else rows
 
     @property
     def evaluated_by_subset(self) -> dict[Subset, Evaluation]:
@@ -80,6 +102,14 @@ class Result(BaseModel):
         whole = self.evaluated
         beyond = {row.class_name for row in whole.rows if row.region}
         return {tuple(own.modalities): own.evaluation(whole.regions, beyond) for own in self.subsets}
+
+
+def by_patient(rows: Sequence[Row], patients: Mapping[str, str]) -> list[Row]:
+    """One row a patient, class and metric: the mean of the defined values of his or her cases."""
+    values: dict[Row, list[float]] = {}
+    for row in rows:
+        values.setdefault(replace(row, case=patients[row.case], value=0.0), []).append(row.value)
+    return [replace(row, value=mean_of(own)) for row, own in values.items()]
 
 
 class Ledger:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from recurseg.evaluation import METRICS
+from recurseg.evaluation.cardiac import Cardiac
 from recurseg.evaluation.failures import Limit, count_failures
 from recurseg.evaluation.pooled import ALL_CLASSES
 from recurseg.evaluation.result import Evaluation
@@ -47,7 +48,12 @@ def cases_of(measure: Measure, result: Result) -> dict[str, float]:
 
     Empty where the run has none.
     """
-    evaluation = result.evaluated
+    if measure.statistic in ("over_epochs", "sd_over_epochs"):
+        return {}
+    if measure.statistic == "error":
+        pairs = Cardiac.from_dict(result.cardiac).pairs(measure.metric) if result.cardiac else {}
+        return {patient: abs(found - expected) for patient, (found, expected) in pairs.items()}
+    evaluation = result.evaluated_elsewhere if measure.elsewhere else result.evaluated
     try:
         if measure.of_subsets:
             lost = measure.statistic == "lost_over_subsets"
@@ -79,7 +85,10 @@ def _range(measure: Measure, ends: Iterable[float]) -> str:
 
 
 def _value(measure: Measure, result: Result) -> float:
-    if METRICS[measure.metric].takes == "classes":
+    if measure.statistic in ("over_epochs", "sd_over_epochs"):
+        statistic = deviation if measure.statistic == "sd_over_epochs" else mean_of
+        return statistic(result.soft) * measure.factor if result.soft else math.nan
+    if measure.metric in METRICS and METRICS[measure.metric].takes == "classes":
         return _pooled(measure, result.evaluated)
     cases = cases_of(measure, result)
     defined = [value for value in cases.values() if not math.isnan(value)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recurseg.experiments.cells import write_cells
+from recurseg.experiments.fractions import write_fractions
 from recurseg.experiments.rows import Entry
 from recurseg.experiments.table import Scale, Table
 from recurseg.report.svg import write_svg
@@ -17,7 +18,8 @@ def write_plots(table: Table, entries: Sequence[Entry], results: Path, scale: Sc
     Returns:
         The files `<results>/<table>/<source>/<scale>/*.svg`.
     """
-    drawn = {"curves": write_curves, "cells": write_cells}[table.plot](table, entries, results, scale)
+    draw = {"curves": write_curves, "cells": write_cells, "fractions": write_fractions}[table.plot]
+    drawn = draw(table, entries, results, scale)
     return [*([drawn] if drawn else []), *write_bars(table, entries, results, scale)]
 
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recurseg.data.dataset import Dataset, open_dataset
 from recurseg.data.splits import split_cases
-from recurseg.evaluation import METRICS, evaluate
+from recurseg.errors import ConfigError
+from recurseg.evaluation import METRICS, Evaluation, evaluate
 from recurseg.evaluation.pairing import sections_of
 from recurseg.experiments.completion import measure_completion
+from recurseg.experiments.elsewhere import held_out, metrics_of, patients_of, try_on
 from recurseg.experiments.ledger import Ledger, Result, source_commit
-from recurseg.experiments.sources import find_data
+from recurseg.experiments.sources import find_data, find_elsewhere
 from recurseg.experiments.subsets import measure_subsets
-from recurseg.experiments.table import Row, Scale, Source, Table, Training
+from recurseg.experiments.table import Place, Row, Scale, Source, Table, Training
 from recurseg.training.log import read_log
 from recurseg.training.plan import plan
 from recurseg.training.recipe import Recipe, published_recipe
 from recurseg.training.run import Run, train
 from recurseg.training.settings import override
+from recurseg.training.validation import SOFT_DICE
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,21 @@ class Entry:
     state: str
     result: Result | None
     run: Path | None = None
+
+
+@dataclass(frozen=True)
+class Places:
+    """The data of a table that are at hand: its source's, and those of another origin where it has them."""
+
+    source: Source
+    folder: Path
+    elsewhere: Path | None
+
+    def at_hand(self, away: bool) -> tuple[Place, Path] | None:
+        """The source's data or, `away`, those of another origin, and where they are; None where they are not."""
+        if not away:
+            return self.source, self.folder
+        return (self.source.elsewhere, self.elsewhere) if self.source.elsewhere and self.elsewhere else None
 
 
 def reproduce(
@@ -71,6 +89,7 @@ def reproduce(
     """
     chosen = [table.row(id) for id in rows] if rows else table.rows_at(scale)
     source, folder = find_data(table, scale, data, work)
+    elsewhere = find_elsewhere(source, scale, data, work)
     dataset, ledger = open_dataset(folder), Ledger(results)
     for row in chosen:
         training = row.training(scale)
@@ -80,10 +99,15 @@ def reproduce(
         recipe = _recipe(training, source, dataset)
         result = ledger.read(table.id, source.name, scale, row.id)
         state = _state(result, recipe)
-        out = work / table.id / source.name / scale / f"{row.id}-{recipe.digest()[:8]}"
+        runs = work / table.id / source.name / scale
+        out = runs / f"{row.id}-{recipe.digest()[:8]}"
+        if training.elsewhere and elsewhere is None:
+            yield Entry(row, source, "no data of another origin", None)
+            continue
         if state != "done" and run:
-            finished = _train(training, recipe, source, folder, out)
-            result, state = _result(table, row, source, scale, recipe, finished, dataset, work), "done"
+            places = Places(source, folder, elsewhere)
+            finished = _train(training, recipe, places, out, _first_run(table, training, places, scale, runs))
+            result, state = _result(table, row, scale, recipe, finished, places, training.elsewhere, work), "done"
             ledger.write(result)
         yield Entry(row, source, state, result if state == "done" else None, out)
 
@@ -103,25 +127,46 @@ def _state(result: Result | None, recipe: Recipe) -> str:
     return "done" if result.recipe_hash == recipe.digest() else "stale: the recipe changed"
 
 
-def _train(training: Training, recipe: Recipe, source: Source, folder: Path, out: Path) -> Run:
+def _first_run(table: Table, training: Training, places: Places, scale: Scale, runs: Path) -> Path | None:
+    """The run whose weights a row goes on with. Raises ConfigError where it has not been finished here."""
+    if training.init is None:
+        return None
+    first = table.row(training.init).training(scale)
+    assert first is not None
+    digest = _recipe(first, places.source, open_dataset(places.folder)).digest()
+    folder = runs / f"{training.init}-{digest[:8]}"
+    if not (folder / "package").is_dir():
+        raise ConfigError(f"{table.id}: needs the run of row {training.init} ({folder}): reproduce that row first")
+    return folder
+
+
+def _train(training: Training, recipe: Recipe, places: Places, out: Path, init: Path | None) -> Run:
     if (out / "validation" / "metrics.json").exists() and "finished" in Run(out).manifest:
         return Run(out)
+    at_hand = places.at_hand(training.elsewhere)
+    assert at_hand is not None
+    place, folder = at_hand
     return train(
         folder,
         recipe=recipe,
         minutes=training.minutes,
         steps=training.steps,
-        holdout=training.holdout or source.holdout,
+        holdout=training.holdout or place.holdout,
+        fraction=training.fraction,
+        init=init,
         out=out,
         resume=(out / "manifest.json").exists(),
     )
 
 
 def _result(
-    table: Table, row: Row, source: Source, scale: Scale, recipe: Recipe, run: Run, dataset: Dataset, cache: Path
+    table: Table, row: Row, scale: Scale, recipe: Recipe, run: Run, places: Places, away: bool, cache: Path
 ) -> Result:
-    manifest, digits = run.manifest, source.test is not None
-    measured = _completed(source, run, dataset, cache) if digits else _segmented(table, run, dataset)
+    manifest, source = run.manifest, places.source
+    if source.test is not None:
+        measured = _completed(source, run, open_dataset(places.folder), cache)
+    else:
+        measured = _segmented(table, run, places, away)
     return Result(
         table=table.id,
         row=row.id,
@@ -138,6 +183,8 @@ def _result(
         best_step=manifest["best_step"],
         parameters=manifest["parameters"],
         peak_memory_mib=manifest.get("peak_memory_mib"),
+        fraction=manifest.get("fraction"),
+        soft=_soft(run),
         **measured,
         curve=_curve(run),
         commit=source_commit(),
@@ -147,12 +194,19 @@ def _result(
     )
 
 
-def _segmented(table: Table, run: Run, dataset: Dataset) -> dict[str, Any]:
-    held = replace(dataset, cases=split_cases(dataset, run.manifest["holdout"], seed=run.recipe.seed).validation)
-    found = evaluate(run.folder / "validation", held, also=list(dict.fromkeys(m.metric for m in table.measures)))
+def _segmented(table: Table, run: Run, places: Places, away: bool) -> dict[str, Any]:
+    """What was measured of the held-out cases; `away` where the run was trained on the data of another origin."""
+    held = held_out(open_dataset(run.manifest["data"]), run.manifest["holdout"], run)
+    found = evaluate(run.folder / "validation", held, also=metrics_of(table))
+    other = places.at_hand(not away)
+    beyond, strangers = try_on(*other, table, run) if other else (Evaluation([]), {})
+    home, abroad = (beyond, found) if away else (found, beyond)
     return {
-        "evaluation": [line.as_dict() for line in found.rows],
-        "confusion": found.pooled and found.pooled.as_dict(),
+        "evaluation": [line.as_dict() for line in home.rows],
+        "elsewhere": [line.as_dict() for line in abroad.rows],
+        "patients": patients_of(held) | strangers if table.per_patient else {},
+        "cardiac": home.cardiac and home.cardiac.as_dict(),
+        "confusion": home.pooled and home.pooled.as_dict(),
         "subsets": measure_subsets(run.folder, held) if table.subsets else [],
         "sections": _by_section(table, run, held),
     }
@@ -179,6 +233,11 @@ def _by_section(table: Table, run: Run, held: Dataset) -> list[dict]:
         found = evaluate(run.folder / "validation", held, metrics=metrics, sections=str(section))
         rows.append({"section": first + section, **{metric: found.value(metric) for metric in metrics}})
     return rows
+
+
+def _soft(run: Run) -> list[float]:
+    events = read_log(run.folder / "log.jsonl")
+    return [e["values"][SOFT_DICE] for e in events if e["event"] == "validation" and SOFT_DICE in e["values"]]
 
 
 def _curve(run: Run) -> list[dict[str, float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
@@ -13,6 +13,9 @@ from recurseg.errors import ConfigError, did_you_mean
 from recurseg.experiments.grid import expand
 
 Scale = Literal["smoke", "small", "full"]
+Statistic = Literal[
+    "mean", "sd", "failures", "over_subsets", "lost_over_subsets", "over_epochs", "sd_over_epochs", "error"
+]
 
 
 class _Data(BaseModel):
@@ -25,12 +28,17 @@ class Measure(_Data):
     name: str
     """Heading."""
     metric: str
-    """Id of a metric, or "classifier_accuracy" where digits are completed."""
+    """Id of a metric; "classifier_accuracy" where digits are completed; "dice:soft_batch", or a clinical number such
+    as "lv_ef_percent"."""
     class_name: str | None = None
     """Of this class or region; null for the mean over classes."""
-    statistic: Literal["mean", "sd", "failures", "over_subsets", "lost_over_subsets"] = "mean"
-    """Over cases; of a pooled metric "mean" is its value over all of them together. The last two are the mean over
-    cases of the mean over every subset of the modalities, and of what that lacks of all modalities."""
+    statistic: Statistic = "mean"
+    """Over cases; of a pooled metric "mean" is its value over all of them together. Those of subsets are the mean
+    over cases of the mean over every subset of the modalities, and of what that lacks of all modalities. Those of
+    epochs are mean and standard deviation over all validations of the training, as the thesis of γ-Net prints them.
+    "error" is the mean absolute difference between a clinical number of the prediction and that of the label."""
+    elsewhere: bool = False
+    """Of the source's other data, which the network has not been trained on."""
     limit: float | None = None
     """Where failure begins."""
     factor: float = 1.0
@@ -68,8 +76,8 @@ class Pair(_Data):
     rival: str
 
 
-class Source(_Data):
-    """Data that the table can be run on; the first of a table's that is at hand is taken."""
+class Place(_Data):
+    """Where data come from."""
 
     name: str
     """Name in the ledger."""
@@ -83,18 +91,27 @@ class Source(_Data):
     """Cases of the phantom; null for its own number."""
     size: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     """Size of the phantom; null for its own."""
+    part: str | None = None
+    """Split of it that is used alone; null for all of it."""
     holdout: str
     """What validates."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.layout is None) == (self.phantom is None):
+            raise ValueError(f"source {self.name}: name either a layout or a phantom")
+        return self
+
+
+class Source(Place):
+    """Data that the table can be run on; the first of a table's that is at hand is taken."""
+
+    elsewhere: Place | None = None
+    """Data of another origin, such as another scanner's, whose held-out cases trained networks are tried on too."""
     test: str | None = None
     """Case of digits that are completed and measured after the training; null where what validates is measured."""
     recipe_settings: list[str] = Field(default_factory=list)
     """Changes of the paper's recipe that these data ask for."""
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Source:
-        if (self.layout is None) == (self.phantom is None):
-            raise ValueError(f"source {self.name}: name either a layout or a phantom")
-        return self
 
 
 class Training(_Data):
@@ -108,6 +125,12 @@ class Training(_Data):
     steps: PositiveInt | None = None
     holdout: str | None = None
     """What validates, instead of what the source says."""
+    fraction: PositiveFloat | None = None
+    """How much of the training patients is used; null for all."""
+    init: str | None = None
+    """Row whose weights are gone on with."""
+    elsewhere: bool = False
+    """Whether it trains on the source's other data."""
     settings: list[str] = Field(default_factory=list)
     """Changes of the recipe; in a table's file also lists of them, which other trainings share."""
 
@@ -166,12 +189,15 @@ class Table(_Data):
     """Whether rows are ranked by the sum of their ranks over the measures."""
     pairs: list[Pair] = Field(default_factory=list)
     """Rows that are compared case by case."""
+    per_patient: bool = False
+    """Whether the cases of a patient count as one, with their mean."""
     sparse: bool = False
     """Whether a scale shows those rows alone that are run there."""
     subsets: bool = False
     """Whether the held-out cases are also predicted from every subset of the modalities."""
-    plot: Literal["curves", "cells"] = "curves"
-    """Validation over minutes; or, where images are completed, the measures over the size of the cell."""
+    plot: Literal["curves", "cells", "fractions"] = "curves"
+    """Validation over minutes; where images are completed, the measures over the size of the cell; or the first
+    measure over the fraction of the training patients."""
 
     @model_validator(mode="after")
     def _measures_what_there_is(self) -> Table:
