@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import nullcontext
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from recurseg.data.files import write_json
 from recurseg.errors import DataError
-from recurseg.inference.index import INDEX_NAME, SCHEMA_VERSION
 from recurseg.inference.tiling import AUTOCAST, Precision, require_finite, to_probabilities
 
 if TYPE_CHECKING:
@@ -57,32 +54,11 @@ def whole_image(image: np.ndarray, case: str) -> np.ndarray:
     return image
 
 
-def write_classes(out: Path, spec: PackageSpec, cases: Sequence[str], probabilities: np.ndarray) -> Path:
-    """Writes `predictions.json`: the class of each image, by number and name, and the probabilities of all.
-
-    Args:
-        out: The folder.
-        spec: What predicted.
-        cases: Ids.
-        probabilities: `(images, K)`, in their order.
-
-    Returns:
-        The file.
-
-    Raises:
-        ResourceError: The folder cannot be written.
-    """
-    answers = {
-        case: {
-            "class": int(own.argmax()),
-            "name": spec.class_names[int(own.argmax())],
-            "probabilities": [round(float(p), 6) for p in own],
-        }
-        for case, own in zip(cases, probabilities, strict=True)
-    }
-    document = {"task": spec.task, "model": spec.model, "class_names": spec.class_names, "cases": answers}
-    write_json(out / INDEX_NAME, {"schema_version": SCHEMA_VERSION, **document})
-    return out / INDEX_NAME
+def answer(spec: PackageSpec, probabilities: np.ndarray) -> dict[str, Any]:
+    """Class of an image, its name and the probabilities `(K,)` of all, as plain data."""
+    found = int(probabilities.argmax())
+    rounded = [round(float(p), 6) for p in probabilities]
+    return {"class": found, "name": spec.class_names[found], "probabilities": rounded}
 
 
 def _together(images: Iterable[np.ndarray]) -> Iterable[list[np.ndarray]]:

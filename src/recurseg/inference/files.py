@@ -15,6 +15,7 @@ from recurseg.data.formats import write_like
 from recurseg.data.layouts.files import As
 from recurseg.errors import ConfigError, DataError, RecursegError, ResourceError
 from recurseg.inference.bar import CasesBar
+from recurseg.inference.classify import answer
 from recurseg.inference.index import Index, fingerprint
 from recurseg.inference.inputs import Inputs, check_out, collect
 from recurseg.inference.package import package_hash
@@ -57,7 +58,8 @@ def predict_files(
     """Predicts files, folders and data sets into a folder of label files with an index, `predictions.json`.
 
     A model of regression writes completed images instead, in the intensities of the input: whole numbers from 0 on,
-    as in PNG, in the input's own type, all others as float32.
+    as in PNG, in the input's own type, all others as float32. A model of classification writes no files beside the
+    index, which holds each image's class, its name and the probabilities of all classes.
 
     Labels carry the values of the data set that the model was trained on and lie on the input's own grid. A run that
     was killed goes on where it stopped: cases whose files are there and whose input, model and settings are the
@@ -128,7 +130,7 @@ def predict_cases(
             try:
                 mark = fingerprint(case, package, settings)
                 if not overwrite and index.is_done(case, mark, maps=probabilities):
-                    result.skipped[case.id] = out / index.cases[case.id][index.kind]
+                    result.skipped[case.id] = index.file_of(case.id)
                     index.document["pending"].remove(case.id)
                     bar.skip()
                     continue
@@ -142,7 +144,7 @@ def predict_cases(
                 continue
             entry = _write(prediction, out, segmenter) | {"fingerprint": mark}
             index.add(case.id, entry)
-            result.written[case.id] = out / entry[index.kind]
+            result.written[case.id] = index.file_of(case.id)
             bar.finish()
     index.document["failed"] = {name: str(error) for name, error in found.failed.items()}
     index.document["pending"] = []
@@ -164,6 +166,9 @@ def _write(prediction: Prediction, out: Path, segmenter: Segmenter) -> dict[str,
     if segmenter.spec.task == "regression":
         image = write_like(out / case.id, as_stored(prediction.values, case.reference), case.reference)
         return {"image": image.relative_to(out).as_posix(), "maps": {}, "source": str(case.reference.path)}
+    if segmenter.spec.task == "classification":
+        assert prediction.probabilities is not None
+        return answer(segmenter.spec, prediction.probabilities) | {"source": str(case.reference.path)}
     values = np.asarray(segmenter.spec.file_values)
     values = values.astype(np.uint8 if values.max() < 256 else np.uint16)
     maps: dict[str, str] = {}

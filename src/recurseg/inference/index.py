@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +38,9 @@ class Index:
 
     def __init__(self, out: Path, spec: PackageSpec, package: str, *, overwrite: bool) -> None:
         self.out = out
-        self.kind = "label" if spec.task == "segmentation" else "image"
+        self.kind = {"segmentation": "label", "regression": "image", "classification": "class"}[spec.task]
         self.path = out / INDEX_NAME
+        self._save_again = -math.inf
         self._overwrite = overwrite
         earlier = {} if overwrite or not self.path.exists() else _read(self.path)
         if earlier and earlier.get("package") != package:
@@ -56,7 +59,8 @@ class Index:
 
     @property
     def cases(self) -> dict[str, dict[str, Any]]:
-        """Case id → label file or completed image, maps, source and fingerprint; paths relative to the folder."""
+        """Case id → label file, completed image or class, maps, source and fingerprint; paths relative to the
+        folder."""
         return self.document["cases"]
 
     def refuse_strangers(self, ids: list[str]) -> None:
@@ -78,8 +82,14 @@ class Index:
         entry = self.cases.get(case.id, {})
         if entry.get("fingerprint") != fingerprint:
             return False
+        if self.kind == "class":
+            return True
         files = [entry[self.kind], *(entry["maps"].values() if maps else [])]
         return (not maps or bool(entry["maps"])) and all((self.out / file).exists() for file in files)
+
+    def file_of(self, id: str) -> Path:
+        """The label file or image of a case; of a class, this index."""
+        return self.path if self.kind == "class" else self.out / self.cases[id][self.kind]
 
     def plan(self, ids: list[str]) -> None:
         """Notes what is about to be predicted, so that a resumed run knows its own files."""
@@ -87,14 +97,18 @@ class Index:
         self.save()
 
     def add(self, id: str, entry: dict[str, Any]) -> None:
-        """Adds a case whose files are written."""
+        """Adds a case whose files are written; writing the index takes a twentieth of the time at most."""
         self.cases[id] = entry
         self.document["pending"].remove(id)
-        self.save()
+        if time.monotonic() >= self._save_again:
+            self.save()
 
     def save(self) -> None:
         """Writes the index. Raises ResourceError where the folder cannot be written."""
+        began = time.monotonic()
         write_json(self.path, self.document)
+        ended = time.monotonic()
+        self._save_again = ended + 20 * (ended - began)
 
 
 def fingerprint(case: Case, package: str, settings: dict[str, Any]) -> str:

@@ -212,12 +212,16 @@ def _reopen(folder: Path, asked: _Asked) -> Start:
     if not (folder / "manifest.json").exists():
         raise ConfigError(f"{folder}: no run to resume: train without --resume")
     facts, recipe = Run(folder).manifest, Run(folder).recipe
-    then = {"fraction": None} | facts["asked"] | {
-        "data": facts["data"],
-        "model": recipe.model.name,
-        "seed": recipe.seed,
-        "steps": recipe.steps,
-    }
+    then = (
+        {"fraction": None}
+        | facts["asked"]
+        | {
+            "data": facts["data"],
+            "model": recipe.model.name,
+            "seed": recipe.seed,
+            "steps": recipe.steps,
+        }
+    )
     then |= {key: value for key, value in facts["asked"].items() if value is not None and key != "data"}
     changed = [key for key, value in asdict(asked).items() if value is not None and value != then[key]]
     if changed:

@@ -11,10 +11,12 @@ from torch import nn
 
 from recurseg.data.case import Case
 from recurseg.data.dataset import Dataset
+from recurseg.data.files import write_json
 from recurseg.errors import DataError
 from recurseg.evaluation import Evaluation
 from recurseg.evaluation.targets import evaluate_targets
-from recurseg.inference.classify import classify, whole_image, write_classes
+from recurseg.inference.classify import answer, classify, whole_image
+from recurseg.inference.index import INDEX_NAME, SCHEMA_VERSION
 from recurseg.inference.predictor import Segmenter
 from recurseg.preprocess import Prepared
 from recurseg.training.losses import LOSSES, Loss
@@ -92,7 +94,9 @@ def measure(
 ) -> Evaluation:
     cases = [case for case, _ in held]
     probabilities = classify(segmenter.model, (own.image for _, own in held), precision=segmenter.precision)
-    write_classes(out, segmenter.spec, [case.id for case in cases], probabilities)
+    answers = {case.id: answer(segmenter.spec, own) for case, own in zip(cases, probabilities, strict=True)}
+    document = {"task": recipe.task, "model": segmenter.spec.model, "class_names": segmenter.spec.class_names}
+    write_json(out / INDEX_NAME, {"schema_version": SCHEMA_VERSION, **document, "cases": answers})
     return _measured(cases, probabilities, dataset.class_names)
 
 
