@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from recurseg.errors import DataError
 from recurseg.evaluation import METRICS
+from recurseg.evaluation.overlap import soft_dice
 
 OVERLAP = ["dice", "iou", "precision", "recall"]
 SHAPES = st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 5))
@@ -77,3 +78,21 @@ def test_dice_and_iou_agree_with_monai():
         expected = metric(p.float(), r.float())
         got = [[METRICS[id](p[b, c].numpy(), r[b, c].numpy()) for c in range(2)] for b in range(4)]
         np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_soft_dice_of_a_batch_by_hand():
+    probability = np.array([[0.5, 1.0], [0.0, 0.5]])
+    reference = np.array([[1, 1], [0, 0]])
+    assert soft_dice(probability, reference) == (2 * 1.5 + 1) / (2 + 2 + 1)
+    assert soft_dice(np.zeros(3), np.zeros(3, int)) == 1, "two empty masks"
+    assert soft_dice(probability, np.array([[1, 1], [0, 255]])) == (2 * 1.5 + 1) / (1.5 + 2 + 1), "255 is not counted"
+
+
+def test_soft_dice_takes_tensors_and_adds_over_the_batch_before_it_divides():
+    import torch
+
+    rng = np.random.default_rng(0)
+    p, q = rng.random((4, 1, 6, 7)), rng.integers(0, 2, (4, 1, 6, 7))
+    together = soft_dice(torch.from_numpy(p), torch.from_numpy(q))
+    assert float(together) == pytest.approx((2 * (p * q).sum() + 1) / (p.sum() + q.sum() + 1))
+    assert float(together) != pytest.approx(np.mean([soft_dice(a, b) for a, b in zip(p, q, strict=True)]))

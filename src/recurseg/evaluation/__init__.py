@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recurseg.evaluation.cardiac import QUANTITIES as QUANTITIES
+    from recurseg.evaluation.cardiac import Cardiac as Cardiac
     from recurseg.evaluation.comparison import Comparison as Comparison
     from recurseg.evaluation.comparison import compare as compare
     from recurseg.evaluation.confusion import Confusion as Confusion
@@ -22,12 +24,14 @@ if TYPE_CHECKING:
     from recurseg.evaluation.subsets import subset_folders as subset_folders
 
 _HOME = {
+    "Cardiac": "cardiac",
     "Comparison": "comparison",
     "Confusion": "confusion",
     "Evaluation": "result",
     "Limit": "failures",
     "METRICS": "metrics",
     "Metric": "metrics",
+    "QUANTITIES": "cardiac",
     "Ranking": "ranking",
     "compare": "comparison",
     "Subsets": "subsets",
@@ -40,6 +44,8 @@ _HOME = {
 
 __all__ = [
     "METRICS",
+    "QUANTITIES",
+    "Cardiac",
     "Comparison",
     "Confusion",
     "Evaluation",

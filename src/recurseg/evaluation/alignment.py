@@ -24,7 +24,8 @@ def align(
     Args:
         prediction: Of the whole stack, or of the sections alone.
         reference: Its geometry holds.
-        spacing: Millimetres per voxel, one number an axis, instead of what the files say.
+        spacing: Millimetres per voxel, one number an axis (the time axis may be left out), instead of what the files
+            say.
         sections: "16-19" restricts both to these sections; None takes those that the prediction's id names.
 
     Returns:
@@ -36,13 +37,17 @@ def align(
     """
     grid = reference.case.reference if reference.case and reference.case.images else reference.volume
     if spacing is not None:
-        if len(spacing) != len(grid.shape):
+        own, time = list(spacing), grid.time_axis
+        if time is not None and len(own) == 3:
+            own.insert(time, grid.spacing[time])
+        if len(own) != len(grid.shape):
             raise ConfigError(f"case {reference.id} has {len(grid.shape)} axes, spacing {tuple(spacing)} does not")
-        grid = replace(grid, spacing=tuple(spacing), spacing_known=True)
+        grid = replace(grid, spacing=tuple(own), spacing_known=True)
     elif not grid.spacing_known and prediction.volume.spacing_known:
         grid = replace(grid, spacing=prediction.volume.spacing, spacing_known=True)
     shared: dict[str, Any] = {
         "spacing": grid.spacing, "spacing_known": grid.spacing_known, "stack_axis": grid.slice_axis,
+        "time_axis": grid.time_axis,
     }  # fmt: skip
     sections = sections or (sections_of(prediction.id) if sections_of(reference.id) is None else None)
     truth = replace(reference.volume, **shared)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from recurseg.data.case import IGNORE
 from recurseg.evaluation.masks import masks
 
 
@@ -58,3 +59,23 @@ def avd_percent(c: Counts) -> float:
         return float("nan")
     volume = c.tp + c.fn
     return 100.0 * abs(c.fp - c.fn) / volume if volume else 100.0
+
+
+def soft_dice(probability: Any, reference: Any) -> Any:
+    """(2·Σ p·q + 1) / (Σ p + Σ q + 1) over everything together, id `dice:soft_batch`.
+
+    The score of the γ-Net thesis (its §4.6): p is the sigmoid of the network's output, the sums go over all voxels of
+    a validation batch, and a validation's value is the mean over its batches. The thesis reports `thesis_epoch_mean`,
+    the mean over the validations of *all* epochs of a run: it says how fast and how steadily a network learned, not
+    how good it is in the end. Two empty masks have 1.
+
+    Args:
+        probability: Probabilities of the structure in 0..1, any shape, an array or a tensor.
+        reference: 0, 1 or 255 (not counted) on the same shape, of the same kind.
+
+    Returns:
+        The value, a scalar of the kind that `probability` is.
+    """
+    counted = reference != IGNORE
+    p, q = probability * counted, (reference == 1) * counted
+    return (2 * (p * q).sum() + 1) / (p.sum() + q.sum() + 1)

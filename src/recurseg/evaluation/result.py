@@ -15,6 +15,7 @@ import numpy as np
 
 from recurseg.data.files import write_json, write_text
 from recurseg.errors import DataError
+from recurseg.evaluation.cardiac import Cardiac
 from recurseg.evaluation.failures import Limit
 from recurseg.evaluation.metrics import METRICS
 from recurseg.evaluation.pooled import ALL_CLASSES, Pooled
@@ -66,6 +67,7 @@ class Evaluation:
         limit: Where failure begins; None where nobody asked.
         regions: Region → its classes.
         pooled: Confusion matrices, where pooled metrics were computed.
+        cardiac: Clinical numbers of the patients, where the data are hearts.
     """
 
     rows: list[Row]
@@ -74,6 +76,7 @@ class Evaluation:
     limit: Limit | None = None
     regions: dict[str, list[int]] = field(default_factory=dict)
     pooled: Pooled | None = None
+    cardiac: Cardiac | None = None
 
     @property
     def cases(self) -> list[str]:
@@ -184,6 +187,7 @@ class Evaluation:
             "tags": self.tags,
             "rows": [row.as_dict() for row in self.rows],
             "confusion": self.pooled and self.pooled.as_dict(),
+            "cardiac": self.cardiac and self.cardiac.as_dict(),
         }
 
     def to_json(self, path: Path | str) -> Path:
@@ -218,12 +222,15 @@ def together(evaluations: Sequence[Evaluation]) -> Evaluation:
     pooled = [evaluation.pooled for evaluation in evaluations if evaluation.pooled]
     counts = {case: own for of_cases in pooled for case, own in of_cases.by_case.items()}
     not_evaluated = sorted({c for of_cases in pooled for c in of_cases.not_evaluated})
+    hearts = [evaluation.cardiac for evaluation in evaluations if evaluation.cardiac]
+    patients = {patient: numbers for own in hearts for patient, numbers in own.patients.items()}
     return replace(
         evaluations[0],
         rows=[row for evaluation in evaluations for row in evaluation.rows],
         notes=list(dict.fromkeys(note for evaluation in evaluations for note in evaluation.notes)),
         tags={case: tags for evaluation in evaluations for case, tags in evaluation.tags.items()},
         pooled=replace(pooled[0], by_case=counts, not_evaluated=not_evaluated) if pooled else None,
+        cardiac=Cardiac(patients) if patients else None,
     )
 
 
@@ -247,13 +254,14 @@ def read_evaluation(path: Path | str) -> Evaluation:
         else:
             document = json.loads(path.read_text())
         rows = [Row.from_dict(row) for row in document["rows"]]
-        counts = document.get("confusion")
+        counts, hearts = document.get("confusion"), document.get("cardiac")
         return Evaluation(
             rows,
             list(document.get("notes", [])),
             dict(document.get("tags", {})),
             regions=dict(document.get("regions", {})),
             pooled=Pooled.from_dict(counts) if counts else None,
+            cardiac=Cardiac.from_dict(hearts) if hearts else None,
         )
     except OSError as error:
         raise DataError(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recurseg.data.case import IGNORE
-from recurseg.errors import ConfigError, DataError
+from recurseg.errors import ConfigError, DataError, RecursegError
 from recurseg.evaluation.alignment import align
-from recurseg.evaluation.coding import classes_of, is_probability, settle_coding
-from recurseg.evaluation.confusion import counted
+from recurseg.evaluation.cardiac import Cardiac
+from recurseg.evaluation.coding import classes_of, settle_coding
+from recurseg.evaluation.confusion import Confusion
 from recurseg.evaluation.failures import Limit
+from recurseg.evaluation.hearts import Frame, count_frame, measurable, measure_hearts
+from recurseg.evaluation.measuring import frames_of, values_of
 from recurseg.evaluation.metrics import METRICS, Metric, choose
 from recurseg.evaluation.pairing import pair
 from recurseg.evaluation.partition import membrane_class
@@ -21,6 +24,7 @@ from recurseg.evaluation.pooled import Pooled
 from recurseg.evaluation.regions import notes_of, settle_regions
 from recurseg.evaluation.result import Evaluation, Row
 from recurseg.evaluation.sources import Labelled, predictions_side, references_side
+from recurseg.evaluation.summary import mean_of
 
 if TYPE_CHECKING:
     from recurseg.data.dataset import Dataset
@@ -38,8 +42,12 @@ def evaluate(
     not_evaluated: Sequence[int] = (),
     regions: Mapping[str, Sequence[int]] | None = None,
     failures: float | str | None = None,
+    clinical: bool | None = None,
+    time_axis: int = 0,
 ) -> Evaluation:
     """Compares predicted with reference label maps, case by case and class by class.
+
+    A cine is measured frame by frame: the case's value is the mean over its labelled frames.
 
     Args:
         predictions: A folder that `recurseg predict` wrote, a file or folder of label files, or arrays by case id:
@@ -58,6 +66,10 @@ def evaluate(
             `{"core": [1, 3, 4]}`; by default those of the data set.
         failures: Where failure begins: 0.9 counts the cases with a Dice below it, "hd95_mm=10" those with a value of
             this metric above 10.
+        clinical: Whether to measure volumes, mass and ejection fraction of hearts. None does where classes are named
+            as parts of the heart and a data set says whose they are, and leaves out what cannot be had; True makes
+            that an error.
+        time_axis: Axis of the frames of arrays with four axes; files say it themselves.
 
     Returns:
         One row a case, class or region, and metric, with their summary, also by the tags of a data set's cases.
@@ -70,11 +82,14 @@ def evaluate(
     asked = choose(metrics) if metrics is not None else None
     further = choose(also) if also else []
     limit = None if failures is None else Limit.read(failures)
-    if of_images := [m.id for m in [*(asked or ()), *further] if m.takes == "image"]:
-        raise ConfigError(f"{', '.join(of_images)}: measures reconstructed images; label maps have none")
+    for takes, what in {"image": "reconstructed images", "target": "classes of whole images"}.items():
+        if others := [m.id for m in [*(asked or ()), *further] if m.takes == takes]:
+            raise ConfigError(f"{', '.join(others)}: measures {what}; label maps have none")
     if spacing is not None and not all(0 < s < float("inf") for s in spacing):
         raise ConfigError(f"spacing {tuple(spacing)} must be positive millimetres")
-    predicted, expected = predictions_side(predictions, spacing), references_side(labels, spacing)
+    if time_axis not in range(4):
+        raise ConfigError(f"time_axis {time_axis}: arrays of frames have the axes 0 to 3")
+    predicted, expected = predictions_side(predictions, time_axis), references_side(labels, time_axis)
     pairs, unpredicted = pair(predicted, expected)
     notes = [*expected.notes, *unpredicted]
     aligned = [align(p, r, spacing, sections) for p, r in pairs]
@@ -88,31 +103,38 @@ def evaluate(
     notes += notes_of(settled, names)
     measured = {name: [c] for c, name in enumerate(names) if c and c not in unmeasured}
     named, in_mm = membrane_class(names), all(r.volume.spacing_known for _, r in aligned)
-    membrane = named or 1
+    membrane = next(((c, names[c]) for c in (named or 1,) if c < len(names) and c not in unmeasured), None)
     chosen, left_out = _allowed(asked, further, in_mm, several=len(names) > 2, membrane=named is not None)
     notes += left_out
     if limit and limit.metric not in (by_case := [m.id for m in chosen if m.takes != "classes"]):
         raise ConfigError(f"failures by {limit.metric}: it is not among {', '.join(by_case)}")
-    rows, counts = [], {}
+    if any(r.volume.time_axis is not None for _, r in aligned):
+        notes.append("a cine's value is the mean over its labelled frames")
+    roles = _roles(names, unmeasured, [r for _, r in aligned], sections, clinical)
     pooled = [m.id for m in chosen if m.takes == "classes"]
+    rows, counts, hearts = [], {}, []
     for prediction, reference in aligned:
-        found, expected = _decoded(prediction, reference, names, unmeasured)
-        values = _class_values(found, expected, chosen, reference.volume.spacing, measured | settled)
-        if membrane not in unmeasured:
-            axis = reference.volume.slice_axis or 0
-            of_membrane = _membrane_values(prediction, found, expected, chosen, axis, membrane)
-            values |= {(id, names[membrane]): value for id, value in of_membrane.items()}
+        values, confusion = [], Confusion(len(names))
+        for number, p, r in frames_of(prediction, reference):
+            found, known = _decoded(p, r, names, unmeasured)
+            values.append(values_of(p, r, found, known, chosen, measured | settled, membrane))
+            if pooled:
+                confusion.add(found, known)
+            if roles and (known != IGNORE).any():
+                hearts.append(count_frame(r, number, found, known, roles))
         rows += [
-            Row(reference.id, name, metric.id, values[metric.id, name], metric.unit, name not in names)
+            Row(reference.id, name, metric.id, mean_of(v[key] for v in values), metric.unit, name not in names)
             for metric in chosen
             for name in measured | settled
-            if (metric.id, name) in values
+            if (key := (metric.id, name)) in values[0]
         ]
         if pooled:
-            counts[reference.id] = counted(found, expected, len(names)).counts
+            counts[reference.id] = confusion.counts
+    cardiac, told = _clinical(hearts, clinical)
+    notes += told
     tags = {r.id: list(r.case.tags) for _, r in aligned if r.case and r.case.tags}
     whole = Pooled(pooled, names, counts, settled, sorted(unmeasured)) if pooled else None
-    return Evaluation(rows, notes, tags, limit, settled, whole)
+    return Evaluation(rows, notes, tags, limit, settled, whole, cardiac)
 
 
 def _allowed(
@@ -123,8 +145,8 @@ def _allowed(
         if needing := [m.id for m in asked if m.needs_mm and not in_mm]:
             raise ConfigError(f"{', '.join(needing)} need a spacing and the files carry none: pass --spacing")
         return asked, []
-    kinds = {"class": True, "classes": several, "membrane": membrane, "image": False}
-    allowed = [m for m in METRICS.values() if (kinds[m.takes] and not m.same_as) or m in further]
+    kinds = {"class": True, "classes": several, "membrane": membrane}
+    allowed = [m for m in METRICS.values() if (kinds.get(m.takes) and not m.same_as) or m in further]
     if in_mm:
         return allowed, []
     left_out = ", ".join(m.id for m in allowed if m.needs_mm)
@@ -156,55 +178,28 @@ def _decoded(
     return found, expected
 
 
-def _class_values(
-    found: np.ndarray,
-    expected: np.ndarray,
-    chosen: Sequence[Metric],
-    spacing: Sequence[float],
-    masks: Mapping[str, Sequence[int]],
-) -> dict[tuple[str, str], float]:
-    """Values by metric and name of a class or region."""
-    values = {}
-    if any(metric.takes == "class" for metric in chosen):
-        for name, members in masks.items():
-            inside = np.isin(np.arange(IGNORE + 1), members)
-            of_mask = _values(chosen, "class", inside[found], inside[expected], spacing)
-            values |= {(id, name): value for id, value in of_mask.items()}
-    return values
-
-
-def _membrane_values(
-    prediction: Labelled, found: np.ndarray, expected: np.ndarray, chosen: Sequence[Metric], axis: int, membrane: int
-) -> dict[str, float]:
-    """Values by metric, sections along `axis`."""
-    if not any(metric.takes == "membrane" for metric in chosen):
+def _roles(
+    names: Sequence[str],
+    unmeasured: Collection[int],
+    references: Sequence[Labelled],
+    sections: str | None,
+    clinical: bool | None,
+) -> dict[str, int]:
+    """Role → class of hearts that are to be measured; empty where that is not wanted, or cannot be and need not."""
+    if clinical is False:
         return {}
-    probability = _membrane_probability(prediction, found, membrane)
-    truth = np.where(expected == IGNORE, IGNORE, expected == membrane).astype(np.uint8)
-    return _values(chosen, "membrane", np.moveaxis(probability, axis, 0), np.moveaxis(truth, axis, 0), None)
+    try:
+        return measurable(names, unmeasured, references, sections)
+    except RecursegError:
+        if clinical:
+            raise
+        return {}
 
 
-def _membrane_probability(prediction: Labelled, found: np.ndarray, membrane: int) -> np.ndarray:
-    if prediction.probability is not None:
-        return prediction.probability.array[...]
-    if membrane == 1 and is_probability(prediction.volume):
-        return prediction.volume.array[...]
-    return found == membrane
-
-
-def _values(
-    chosen: Sequence[Metric],
-    kind: str,
-    prediction: np.ndarray,
-    reference: np.ndarray,
-    spacing: Sequence[float] | None,
-) -> dict[str, float]:
-    """Values by metric; metrics that score the same measurement measure once."""
-    measured: dict[Any, Any] = {}
-    values = {}
-    for metric in chosen:
-        if metric.takes == kind:
-            if metric.measure not in measured:
-                measured[metric.measure] = metric.measure(prediction, reference, spacing)
-            values[metric.id] = metric.score(measured[metric.measure])
-    return values
+def _clinical(hearts: Sequence[Frame], clinical: bool | None) -> tuple[Cardiac | None, list[str]]:
+    try:
+        return measure_hearts(hearts, required=bool(clinical))
+    except DataError as error:
+        if clinical:
+            raise
+        return None, [f"no clinical numbers: {error}"]

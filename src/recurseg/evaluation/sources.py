@@ -52,14 +52,18 @@ class Side:
     regions: dict[str, list[int]] = field(default_factory=dict)
 
 
-def predictions_side(source: Path | str | Mapping[str, np.ndarray], spacing: Sequence[float] | None) -> Side:
+def predictions_side(source: Path | str | Mapping[str, np.ndarray], time_axis: int) -> Side:
     """Reads predictions: arrays by case, a folder that `recurseg predict` wrote, or plain label files.
+
+    Args:
+        source: Of them.
+        time_axis: Axis of the frames of arrays with four axes.
 
     Raises:
         DataError: Where there is nothing to evaluate or a named file is missing.
     """
     if isinstance(source, Mapping):
-        return Side([_from_array(id, array, spacing) for id, array in source.items()])
+        return Side([_from_array(id, array, time_axis) for id, array in source.items()])
     path = Path(source)
     index = path if path.name == INDEX_NAME else path / INDEX_NAME
     if index.is_file():
@@ -67,14 +71,18 @@ def predictions_side(source: Path | str | Mapping[str, np.ndarray], spacing: Seq
     return Side(_plain(path))
 
 
-def references_side(source: Path | str | Dataset | Mapping[str, np.ndarray], spacing: Sequence[float] | None) -> Side:
+def references_side(source: Path | str | Dataset | Mapping[str, np.ndarray], time_axis: int) -> Side:
     """Reads references: arrays by case, a data set, or plain label files.
+
+    Args:
+        source: Of them.
+        time_axis: Axis of the frames of arrays with four axes.
 
     Raises:
         DataError: Where there is no label.
     """
     if isinstance(source, Mapping):
-        return Side([_from_array(id, array, spacing) for id, array in source.items()])
+        return Side([_from_array(id, array, time_axis) for id, array in source.items()])
     if isinstance(source, (str, Path)):
         path = Path(source)
         if not path.exists():
@@ -107,18 +115,20 @@ def _from_dataset(dataset: Dataset) -> Side:
     return Side(items, names, whole=False, notes=notes, regions=dataset.regions)
 
 
-def _from_array(id: str, array: np.ndarray, spacing: Sequence[float] | None) -> Labelled:
+def _from_array(id: str, array: np.ndarray, time_axis: int) -> Labelled:
     array = np.asarray(array)
-    if array.ndim not in (2, 3):
-        raise DataError(f"case {id}: an array of shape {array.shape} is not a 2-D or 3-D label map")
+    if array.ndim not in (2, 3, 4):
+        raise DataError(f"case {id}: an array of shape {array.shape} is no label map of 2 or 3 axes, or its frames")
+    time = range(4)[time_axis] if array.ndim == 4 else None
     volume = Volume(
         array=array,
-        spacing=tuple(spacing) if spacing else (1.0,) * array.ndim,
+        spacing=(1.0,) * array.ndim,
         affine=None,
         path=Path(id),
         format="array",
-        stack_axis=0 if array.ndim == 3 else None,
-        spacing_known=spacing is not None,
+        stack_axis=None if array.ndim == 2 else int(time == 0),
+        spacing_known=False,
+        time_axis=time,
     )
     return Labelled(id, volume)
 

@@ -154,7 +154,9 @@ def evaluate_subsets(
         )
     if isinstance(labels, (str, Path)) and Path(labels).exists():
         labels = labelled_dataset(Path(labels)) or labels
-    evaluations = {subset: evaluate(path, labels, metrics=metrics, **options) for subset, path in folders.items()}
+    evaluations = {
+        subset: evaluate(path, labels, metrics=metrics, clinical=False, **options) for subset, path in folders.items()
+    }
     try:
         return compare_subsets(evaluations)
     except DataError as error:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from recurseg.evaluation.statistics import FEWEST
 
 if TYPE_CHECKING:
+    from recurseg.evaluation.agreement import Agreement
+    from recurseg.evaluation.cardiac import Cardiac
     from recurseg.evaluation.result import Evaluation, Summary
     from recurseg.evaluation.subsets import Subsets
 
@@ -71,6 +73,61 @@ def subsets_table(subsets: Subsets, metric: str) -> Any:
     lead = [f"mean of {len(subsets.summaries)}", *[""] * (len(subsets.modalities) - 1)]
     table.add_row(*lead, *(_ranged(*whole) for whole in mean), style="bold")
     return table
+
+
+def cardiac_table(cardiac: Cardiac) -> Any:
+    """Returns a `rich.table.Table` of clinical numbers: a line a quantity, predictions against labels."""
+    from rich.table import Table
+
+    count = len(cardiac.patients)
+    table = Table(
+        box=None, header_style="bold", padding=(0, 1, 0, 0), title_justify="left",
+        title=f"hearts of {count} patient{'s' * (count != 1)}, difference = prediction − label",
+    )  # fmt: skip
+    for heading in ("quantity", "label", "prediction", "bias", "limits of agreement", "MAE", "r"):
+        table.add_column(heading, justify="left" if heading == "quantity" else "right")
+    table.add_column("95 % interval of bias" if count >= FEWEST else "differences", overflow="fold")
+    table.add_column("unit")
+    found = cardiac.agreement
+    for quantity in cardiac.quantities:
+        table.add_row(quantity.name, *agreement_cells(found[quantity.id]), quantity.unit)
+    return table
+
+
+def agreement_cells(found: Agreement) -> list[str]:
+    """Label, prediction, bias, limits, mean absolute error, r, and interval or differences, for reading."""
+    digits = found.digits
+    if found.interval:
+        spread = measured_range(found.interval, digits)
+    else:
+        spread = ", ".join(f"{patient} {signed(value, digits)}" for patient, value in found.values.items())
+    if found.undefined:
+        spread += f"  (undefined: {', '.join(found.undefined[:3])}{' …' if len(found.undefined) > 3 else ''})"
+    return [
+        measured(found.label, digits),
+        measured(found.prediction, digits),
+        signed(found.bias, digits),
+        measured_range(found.limits, digits) if found.limits else "",
+        measured(found.mean_absolute_error, digits),
+        "" if math.isnan(found.correlation) else f"{found.correlation:.3f}",
+        spread.strip(),
+    ]
+
+
+def measured(value: float, digits: int) -> str:
+    """Returns millilitres, grams or per cent for reading."""
+    return "undefined" if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def signed(value: float, digits: int) -> str:
+    """Returns a difference as `measured` does, with its sign."""
+    text = measured(value, digits)
+    return text.replace("-", "−") if math.isnan(value) or round(value, digits) <= 0 else f"+{text}"
+
+
+def measured_range(ends: tuple[float, float], digits: int) -> str:
+    """Returns both ends of a range of differences."""
+    return f"{signed(ends[0], digits)} to {signed(ends[1], digits)}"
 
 
 def _ranged(value: float, interval: tuple[float, float] | None) -> str:

@@ -1,0 +1,143 @@
+"""Clinical numbers of hearts: volumes, mass and ejection fraction of each patient, predicted and from the labels."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from recurseg.data.files import write_text
+from recurseg.evaluation.agreement import Agreement, Pair, agreement
+from recurseg.evaluation.tables import cardiac_table
+
+DENSITY = 1.05
+"""Of myocardium, in g/ml."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A clinical number.
+
+    Attributes:
+        id: Name that says what and in which unit.
+        name: For reading.
+        unit: "ml", "g" or "%".
+        definition: Formula in one line.
+        role: The structure that it is of, "LV", "RV" or "myocardium".
+        measure: (size at ED, size at ES) → value; a size is in ml, of the ejection fraction in any unit.
+    """
+
+    id: str
+    name: str
+    unit: str
+    definition: str
+    role: str
+    measure: Callable[[float, float], float]
+
+
+def ejection_fraction(edv: float, esv: float) -> float:
+    """100·(EDV − ESV) / EDV in per cent, nan without EDV; any unit of volume, negative where ES is the larger."""
+    return 100 * (edv - esv) / edv if edv else float("nan")
+
+
+def _of_ventricle(role: str, what: str) -> list[Quantity]:
+    low = role.lower()
+    return [
+        Quantity(f"{low}_edv_ml", f"{role} EDV", "ml", f"volume of the {what} at ED", role, lambda ed, _: ed),
+        Quantity(f"{low}_esv_ml", f"{role} ESV", "ml", f"volume of the {what} at ES", role, lambda _, es: es),
+        Quantity(f"{low}_sv_ml", f"{role} SV", "ml", "EDV − ESV", role, lambda ed, es: ed - es),
+        Quantity(f"{low}_ef_percent", f"{role} EF", "%", "100·(EDV − ESV) / EDV", role, ejection_fraction),
+    ]
+
+
+QUANTITIES = {
+    quantity.id: quantity
+    for quantity in (
+        *_of_ventricle("LV", "left ventricle's cavity"),
+        *_of_ventricle("RV", "right ventricle's cavity"),
+        Quantity("myo_ed_ml", "myocardium at ED", "ml", "volume at ED", "myocardium", lambda ed, _: ed),
+        Quantity("myo_es_ml", "myocardium at ES", "ml", "volume at ES", "myocardium", lambda _, es: es),
+        Quantity(
+            "myo_mass_g", "mass", "g", f"volume at ED · {DENSITY} g/ml", "myocardium", lambda ed, _: DENSITY * ed
+        ),
+    )
+}
+"""Every clinical number by id, in the order in which tables show them."""
+
+
+@dataclass(frozen=True)
+class Cardiac:
+    """Clinical numbers of patients.
+
+    Attributes:
+        patients: Patient → id of a quantity → (prediction, label), nan where undefined.
+    """
+
+    patients: dict[str, dict[str, Pair]]
+
+    @property
+    def quantities(self) -> list[Quantity]:
+        """What was measured."""
+        held = {id for numbers in self.patients.values() for id in numbers}
+        return [quantity for id, quantity in QUANTITIES.items() if id in held]
+
+    def pairs(self, quantity: str) -> dict[str, Pair]:
+        """Returns patient → (prediction, label) of a quantity."""
+        return {patient: numbers[quantity] for patient, numbers in self.patients.items() if quantity in numbers}
+
+    @cached_property
+    def agreement(self) -> dict[str, Agreement]:
+        """Quantity → how predictions agree with labels over patients."""
+        return {quantity.id: agreement(self.pairs(quantity.id)) for quantity in self.quantities}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns everything as plain data, with null for undefined values."""
+        return {
+            "quantities": {q.id: {"unit": q.unit, "definition": q.definition} for q in self.quantities},
+            "agreement": {id: found.as_dict() for id, found in self.agreement.items()},
+            "patients": {
+                patient: {
+                    id: {"prediction": _or_null(found), "label": _or_null(expected)}
+                    for id, (found, expected) in numbers.items()
+                }
+                for patient, numbers in self.patients.items()
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Cardiac:
+        """Reads what `as_dict` returns."""
+        return cls(
+            {
+                patient: {id: (_or_nan(two["prediction"]), _or_nan(two["label"])) for id, two in numbers.items()}
+                for patient, numbers in document["patients"].items()
+            }
+        )
+
+    def table(self) -> Any:
+        """Returns a `rich.table.Table`: a line a quantity, predictions against labels."""
+        return cardiac_table(self)
+
+    def to_csv(self, path: Path | str) -> Path:
+        """Writes the table of patients (patient, quantity, prediction, label, difference, unit), returns its path."""
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["patient", "quantity", "prediction", "label", "difference", "unit"])
+        for patient, numbers in self.patients.items():
+            for id, (found, expected) in numbers.items():
+                writer.writerow([patient, id, found, expected, found - expected, QUANTITIES[id].unit])
+        write_text(Path(path), stream.getvalue())
+        return Path(path)
+
+
+def _or_null(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
