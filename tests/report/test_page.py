@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from recurseg.errors import ConfigError, DataError
+from recurseg.evaluation import Cardiac, read_evaluation
 from recurseg.report import write_report
 
 VOID = {"meta", "img", "input", "br", "hr", "link", "line", "path", "circle"}
@@ -243,3 +244,19 @@ def test_a_pooled_metric_is_the_verdict_where_it_chose_the_checkpoint(tmp_path, 
     assert f"{pooled:.4f}" in page.text
     assert "all voxels of 2 held-out cases together (fewer than 6, so no interval)" in page.text
     assert "worst case" in page.text
+
+
+def test_hearts_have_their_numbers_and_plots_on_the_page(volume_run):
+    metrics = volume_run / "validation" / "metrics.json"
+    evaluation = read_evaluation(metrics)
+    pairs = {"subject_1": (58.0, 60.0), "subject_2": (41.0, 37.0)}
+    evaluation.cardiac = Cardiac({patient: {"lv_ef_percent": pair} for patient, pair in pairs.items()})
+    evaluation.to_json(metrics)
+    _, page = read(volume_run)
+    assert "LV EF 48.5 49.5 +1.0" in page.text
+    assert "58.0 / 60.0" in page.text
+    assert [image for image in page.all("img") if (image["src"] or "").startswith("data:image/svg+xml;base64,")]
+
+
+def test_what_is_no_heart_has_no_such_section(volume_run):
+    assert "Hearts" not in read(volume_run)[1].text

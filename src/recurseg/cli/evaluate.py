@@ -36,11 +36,19 @@ def evaluate(
     failures: Annotated[
         str | None, typer.Option(metavar="LIMIT", help="Count cases with a Dice below LIMIT, or METRIC=LIMIT.")
     ] = None,
+    clinical: Annotated[
+        bool | None,
+        typer.Option(
+            "--clinical/--no-clinical",
+            help="Volumes, mass and ejection fraction of hearts. Default: what the data allow.",
+        ),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Compare predicted with reference labels: a value a case, class and metric, means and intervals.
 
     A folder from `recurseg predict --subsets` gives a line a subset of the modalities, and with --out a bar chart.
+    Hearts of a data set give clinical numbers of each patient, and with --out a Bland-Altman plot.
     """
     from recurseg import evaluation
 
@@ -52,11 +60,13 @@ def evaluate(
         "regions": named_classes(regions),
     }
     if evaluation.subset_folders(predictions):
-        check_subsets(out, failures)
+        check_subsets(out, failures, clinical)
         several = evaluation.evaluate_subsets(predictions, labels, metrics=listed(metrics) or ["dice"], **options)
         show_subsets(several, save_subsets(several, out), json_)
         return
-    found = evaluation.evaluate(predictions, labels, metrics=listed(metrics), failures=failures, **options)
+    found = evaluation.evaluate(
+        predictions, labels, metrics=listed(metrics), failures=failures, clinical=clinical, **options
+    )
     written = save(found, out)
     if json_:
         typer.echo(json.dumps(found.as_dict()))
@@ -68,6 +78,8 @@ def evaluate(
     for s in found.summary():
         if s.failures and s.failures.cases:
             typer.echo(f"{found.limit} of {s.class_name}: {', '.join(s.failures.cases)}")
+    if found.cardiac:
+        Console().print(found.cardiac.table())
     close(found.notes, written)
 
 
@@ -127,11 +139,23 @@ def save(found: Evaluation, out: Path | None) -> list[Path]:
     if out.suffix == ".csv" and not out.is_dir():
         return [found.to_csv(out)]
     if out.suffix == ".json" and not out.is_dir():
-        return [found.to_json(out)]
-    return [found.to_csv(out / "evaluation.csv"), found.to_json(out / "evaluation.json")]
+        return [found.to_json(out), *save_hearts(found, out.with_suffix(".svg"))]
+    written = [found.to_csv(out / "evaluation.csv"), found.to_json(out / "evaluation.json")]
+    if found.cardiac:
+        written.append(found.cardiac.to_csv(out / "cardiac.csv"))
+    return written + save_hearts(found, out / "bland_altman.svg")
 
 
-def check_subsets(out: Path | None, failures: str | None) -> None:
+def save_hearts(found: Evaluation, plot: Path) -> list[Path]:
+    """Draws the Bland-Altman plot where there are hearts; returns the files."""
+    if found.cardiac is None:
+        return []
+    from recurseg.report.bland_altman import write_bland_altman
+
+    return [write_bland_altman(found.cardiac, plot)]
+
+
+def check_subsets(out: Path | None, failures: str | None, clinical: bool | None) -> None:
     """Refuses what subsets of modalities do not have."""
     from recurseg.errors import ConfigError
 
@@ -139,6 +163,8 @@ def check_subsets(out: Path | None, failures: str | None) -> None:
         raise ConfigError(f"--out {out}: subsets of modalities are written as a .json file, or into a folder")
     if failures is not None:
         raise ConfigError(f"--failures {failures}: counts cases of one prediction; name the folder of one subset")
+    if clinical:
+        raise ConfigError("--clinical: measures hearts of one prediction; name the folder of one subset")
 
 
 def save_subsets(found: Subsets, out: Path | None) -> list[Path]:
