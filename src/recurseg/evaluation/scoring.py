@@ -25,6 +25,7 @@ from recurseg.evaluation.regions import notes_of, settle_regions
 from recurseg.evaluation.result import Evaluation, Row
 from recurseg.evaluation.sources import Labelled, predictions_side, references_side
 from recurseg.evaluation.summary import mean_of
+from recurseg.evaluation.targets import evaluate_answers, read_answers
 
 if TYPE_CHECKING:
     from recurseg.data.dataset import Dataset
@@ -81,6 +82,8 @@ def evaluate(
     """
     asked = choose(metrics) if metrics is not None else None
     further = choose(also) if also else []
+    if (answers := read_answers(predictions)) is not None:
+        return evaluate_answers(answers, labels)
     limit = None if failures is None else Limit.read(failures)
     for takes, what in {"image": "reconstructed images", "target": "classes of whole images"}.items():
         if others := [m.id for m in [*(asked or ()), *further] if m.takes == takes]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from recurseg.data.case import Case
 from recurseg.data.dataset import As, Dataset, open_dataset
-from recurseg.errors import DataError
+from recurseg.errors import ConfigError, DataError
 from recurseg.preprocess import Preprocessing
 from recurseg.preprocess.orientation import orientation_of
 from recurseg.training.recipe import (
@@ -89,10 +89,10 @@ def plan(
         A recipe, with its reasons in `why`.
 
     Raises:
-        ConfigError: If there is no such model.
+        ConfigError: If there is no such model, or it is not for such data.
         DataError: If the data set is not usable, or has no labels.
     """
-    from recurseg.models import create_model
+    from recurseg.models import create_model, model_info
 
     dataset = data if isinstance(data, Dataset) else open_dataset(data, as_=as_)
     if not dataset.classifies and not any(case.label for case in dataset.to_learn_from):
@@ -102,6 +102,11 @@ def plan(
         )
     facts = look_at(dataset.cases, dataset.class_names, minutes)
     classified = dataset.classifies
+    if classified and model_info(model).task != "classification":
+        raise ConfigError(
+            f"{dataset.root}: classes of whole images, and {model} is not for them: take one that is, such as "
+            "--model hgru_classifier"
+        )
     design = (_classifier if classified else _DESIGNS.get(model, _convolutional))(model, facts)
     create_model(model, in_channels=len(dataset.modalities), num_classes=len(dataset.class_names), **design.options)
     metric = "accuracy" if classified else "pixel_error:fraction@0.5" if facts.membranes else "dice"
