@@ -71,7 +71,7 @@ def spots(tmp_path):
         "cases:",
         *cases,
     ]
-    (root / "dataset.yaml").write_text("\n".join([*heading, *cases]) + "\n")
+    (root / "dataset.yaml").write_text("\n".join(lines) + "\n")
     return root
 
 
