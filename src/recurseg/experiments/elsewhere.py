@@ -14,9 +14,11 @@ from recurseg.experiments.table import Place, Table
 from recurseg.training.run import Run
 
 
-def held_out(dataset: Dataset, holdout: str, run: Run) -> Dataset:
-    """The cases of a data set that a run is measured on, with the classes that it learned."""
+def held_out(dataset: Dataset, holdout: str | None, run: Run) -> Dataset:
+    """The cases of a data set that a run is measured on, all of them without a holdout, with the learned classes."""
     some = only_classes(dataset, run.recipe.classes)
+    if holdout is None:
+        return replace(some, cases=some.to_learn_from)
     return replace(some, cases=split_cases(some, holdout, seed=run.recipe.seed).validation)
 
 

@@ -18,6 +18,8 @@ class Choice(BaseModel):
     """What the table calls it."""
     settings: list[str] = Field(default_factory=list)
     """Changes of the recipe that it asks for."""
+    training: dict[str, Any] = Field(default_factory=dict)
+    """Other parts of a training that it sets, such as `fraction`."""
 
 
 class Grid(BaseModel):
@@ -54,7 +56,8 @@ def expand(content: dict[str, Any]) -> dict[str, Any]:
             if any(picked[axis] not in allowed for axis, allowed in grid.only.get(scale, {}).items()):
                 row.pop(scale, None)
             elif scale in row:
-                row[scale]["settings"] = [*row[scale].get("settings", []), *settings]
+                parts = [part for choice in choices.values() for part in choice.training.items()]
+                row[scale] |= {**dict(parts), "settings": [*row[scale].get("settings", []), *settings]}
         rows.append(row)
         pairs += _filled(grid.pairs, words)
     rest = {key: value for key, value in content.items() if key != "grid"}

@@ -93,8 +93,8 @@ class Place(_Data):
     """Size of the phantom; null for its own."""
     part: str | None = None
     """Split of it that is used alone; null for all of it."""
-    holdout: str
-    """What validates."""
+    holdout: str | None = None
+    """What validates; null of data of another origin: all of it is measured."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

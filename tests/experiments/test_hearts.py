@@ -1,0 +1,99 @@
+"""Tables of hearts: patients as one, means over epochs, errors of clinical numbers, data of another origin."""
+
+from __future__ import annotations
+
+import pytest
+
+from recurseg.data.manifest import CaseEntry, DatasetManifest, write_manifest
+from recurseg.errors import ConfigError
+from recurseg.evaluation.result import Row
+from recurseg.experiments import Result
+from recurseg.experiments.ledger import by_patient
+from recurseg.experiments.measured import values
+from recurseg.experiments.sources import find_elsewhere
+from recurseg.experiments.table import Measure, Place, Source, Table
+
+
+def table(*measures: Measure) -> Table:
+    source = {"name": "s", "what": "", "phantom": "cardiac_cine", "holdout": "0.5"}
+    return Table(
+        schema_version=1, id="t", title="", source="", measures=list(measures), sources=[source], smoke=source,
+        rows=[],
+    )  # fmt: skip
+
+
+def dice(case: str, value: float) -> dict:
+    return {"case": case, "class": "left ventricle", "metric": "dice", "value": value, "unit": ""}
+
+
+def result(**parts) -> Result:
+    return Result(
+        table="t", row="r", source="s", scale="small", holdout="0.5", split="", data_hashes={}, recipe_hash="",
+        recipe={}, minutes=6, seconds=360, steps=10, best_step=10, parameters=1, curve=[], commit=None, versions={},
+        machine={}, finished="",
+        **({"evaluation": [dice("a_ED", 0.9), dice("a_ES", 0.7), dice("b_ED", 0.6)]} | parts),
+    )  # fmt: skip
+
+
+PATIENTS = {"a_ED": "a", "a_ES": "a", "b_ED": "b", "x_ED": "x"}
+
+
+def test_the_cases_of_a_patient_count_as_one():
+    rows = [Row("a_ED", "left ventricle", "dice", 0.9, ""), Row("a_ES", "left ventricle", "dice", 0.7, "")]
+    (row,) = by_patient(rows, {"a_ED": "a", "a_ES": "a"})
+    assert (row.case, row.value) == ("a", pytest.approx(0.8))
+    measure = Measure(name="Dice", metric="dice")
+    assert values(table(measure), result())["Dice"] == pytest.approx((0.9 + 0.7 + 0.6) / 3)
+    assert values(table(measure), result(patients=PATIENTS))["Dice"] == pytest.approx((0.8 + 0.6) / 2)
+
+
+def test_data_of_another_origin_have_a_column_of_their_own():
+    home, away = Measure(name="home", metric="dice"), Measure(name="away", metric="dice", elsewhere=True)
+    found = values(table(home, away), result(elsewhere=[dice("x_ED", 0.4)], patients=PATIENTS))
+    assert (found["home"], found["away"]) == (pytest.approx(0.7), pytest.approx(0.4))
+
+
+def test_the_thesis_prints_mean_and_deviation_over_epochs():
+    mean = Measure(name="mean", metric="dice:soft_batch", statistic="over_epochs")
+    sd = Measure(name="sd", metric="dice:soft_batch", statistic="sd_over_epochs")
+    found = values(table(mean, sd), result(soft=[0.2, 0.6, 0.7]))
+    assert found == {"mean": pytest.approx(0.5), "sd": pytest.approx(0.2645751)}
+
+
+def test_the_error_of_a_clinical_number_is_its_mean_absolute_difference():
+    patients = {
+        "a": {"lv_ef_percent": {"prediction": 50.0, "label": 58.0}},
+        "b": {"lv_ef_percent": {"prediction": 33.0, "label": 29.0}},
+    }
+    measure = Measure(name="EF", metric="lv_ef_percent", statistic="error")
+    assert values(table(measure), result(cardiac={"patients": patients}))["EF"] == pytest.approx(6)
+
+
+@pytest.fixture
+def two_scanners(tmp_path):
+    cases = [CaseEntry(id=f"p{n}", images={"MR": f"p{n}.nii.gz"}) for n in range(4)]
+    splits = {"scanner_a": ["p0", "p1"], "scanner_b": ["p2", "p3"]}
+    folder = tmp_path / "data" / "hearts"
+    folder.mkdir(parents=True)
+    write_manifest(DatasetManifest(name="h", modalities=["MR"], cases=cases, splits=splits), folder / "dataset.yaml")
+    return tmp_path
+
+
+def other(part: str) -> Source:
+    place = Place(name="b", what="", phantom="hearts", part=part)
+    return Source(name="a", what="", phantom="hearts", holdout="0.5", elsewhere=place)
+
+
+def test_a_part_of_a_data_set_is_one_of_its_splits(two_scanners):
+    from recurseg.data.manifest import read_manifest
+
+    file = find_elsewhere(other("scanner_b"), "small", None, two_scanners)
+    assert file is not None
+    manifest = read_manifest(file)
+    assert [case.id for case in manifest.cases] == ["p2", "p3"]
+    assert (file.parent / str(manifest.cases[0].images["MR"])).parent == two_scanners / "data" / "hearts"
+
+
+def test_an_unknown_part_is_one_clear_line(two_scanners):
+    with pytest.raises(ConfigError, match="did you mean 'scanner_b'"):
+        find_elsewhere(other("scanner_c"), "small", None, two_scanners)
