@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recurseg.data.manifest import CaseEntry, DatasetManifest, write_manifest
-from recurseg.errors import ConfigError
+from recurseg.data.dataset import open_dataset
 from recurseg.evaluation.result import Row
 from recurseg.experiments import Result
 from recurseg.experiments.ledger import by_patient
@@ -69,31 +68,16 @@ def test_the_error_of_a_clinical_number_is_its_mean_absolute_difference():
     assert values(table(measure), result(cardiac={"patients": patients}))["EF"] == pytest.approx(6)
 
 
-@pytest.fixture
-def two_scanners(tmp_path):
-    cases = [CaseEntry(id=f"p{n}", images={"MR": f"p{n}.nii.gz"}) for n in range(4)]
-    splits = {"scanner_a": ["p0", "p1"], "scanner_b": ["p2", "p3"]}
-    folder = tmp_path / "data" / "hearts"
-    folder.mkdir(parents=True)
-    write_manifest(DatasetManifest(name="h", modalities=["MR"], cases=cases, splits=splits), folder / "dataset.yaml")
-    return tmp_path
-
-
-def other(part: str) -> Source:
-    place = Place(name="b", what="", phantom="hearts", part=part)
-    return Source(name="a", what="", phantom="hearts", holdout="0.5", elsewhere=place)
-
-
-def test_a_part_of_a_data_set_is_one_of_its_splits(two_scanners):
-    from recurseg.data.manifest import read_manifest
-
-    file = find_elsewhere(other("scanner_b"), "small", None, two_scanners)
+def test_films_are_taken_where_a_folder_holds_both(tmp_path):
+    place = Place(name="hearts", what="", phantom="cardiac_cine_a", cases=1, size=(4, 48, 48), cines=True)
+    source = Source(name="a", what="", phantom="cardiac_cine_a", holdout="0.5", elsewhere=place)
+    file = find_elsewhere(source, "small", None, tmp_path)
     assert file is not None
-    manifest = read_manifest(file)
-    assert [case.id for case in manifest.cases] == ["p2", "p3"]
-    assert (file.parent / str(manifest.cases[0].images["MR"])).parent == two_scanners / "data" / "hearts"
+    (film,) = open_dataset(file).cases
+    assert film.frames > 1
 
 
-def test_an_unknown_part_is_one_clear_line(two_scanners):
-    with pytest.raises(ConfigError, match="did you mean 'scanner_b'"):
-        find_elsewhere(other("scanner_c"), "small", None, two_scanners)
+def test_a_layout_that_is_not_there_is_not_at_hand(tmp_path):
+    place = Place(name="sunnybrook", what="", layout="sunnybrook")
+    source = Source(name="a", what="", phantom="cardiac_cine_a", holdout="0.5", elsewhere=place)
+    assert find_elsewhere(source, "small", tmp_path, tmp_path) is None

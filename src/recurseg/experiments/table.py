@@ -91,8 +91,8 @@ class Place(_Data):
     """Cases of the phantom; null for its own number."""
     size: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     """Size of the phantom; null for its own."""
-    part: str | None = None
-    """Split of it that is used alone; null for all of it."""
+    cines: bool = False
+    """Whether the films of a folder that holds both are taken, not their labelled frames."""
     holdout: str | None = None
     """What validates; null of data of another origin: all of it is measured."""
 
