@@ -57,7 +57,7 @@ def evaluate(
         metrics: Ids from `METRICS`; by default all that the inputs allow. Membrane metrics are in where a class is
             called "membrane", metrics in mm where the spacing is known, pooled ones where there are three classes.
         also: Ids beside those by default.
-        spacing: Millimetres per voxel, one number an axis, instead of what the files say.
+        spacing: Millimetres per voxel, one number an axis (that of time may be left out), instead of what files say.
         class_names: Names by class, 0 first, instead of what the data set says.
         sections: "16-19" compares these sections of a stack (both ends counted, from 0); a prediction that
             has only these is taken as it is.
