@@ -239,10 +239,10 @@ def test_tiff_with_a_section_distance_that_is_not_positive_is_refused(tmp_path, 
     refused(tmp_path / "a.tif", "positive")
 
 
-def test_a_true_fourth_axis_is_refused(tmp_path):
-    nib.save(nib.Nifti1Image(np.zeros((4, 5, 6, 2), np.uint8), np.eye(4)), tmp_path / "a.nii.gz")
+def test_axes_beyond_space_and_time_are_refused(tmp_path):
+    nib.save(nib.Nifti1Image(np.zeros((4, 5, 6, 2, 3), np.uint8), np.eye(4)), tmp_path / "a.nii.gz")
     refused(tmp_path / "a.nii.gz", "3-D image is meant")
-    nib.save(nib.Nifti1Image(np.zeros((4, 5, 1, 2), np.uint8), np.eye(4)), tmp_path / "b.nii.gz")
+    nib.save(nib.Nifti1Image(np.zeros((4, 5, 6, 1, 3), np.uint8), np.eye(4)), tmp_path / "b.nii.gz")
     refused(tmp_path / "b.nii.gz", "3-D image is meant")
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((2, 3, 5, 6), np.uint8), imagej=True, metadata={"axes": "TZYX"})
     refused(tmp_path / "a.tif", "3-D image is meant")

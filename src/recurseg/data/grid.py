@@ -29,6 +29,12 @@ def grid_problem(case: Case) -> str | None:
     label = case.label
     if label is None:
         return None
+    if label.time_axis is None and reference.time_axis is not None:
+        return (
+            f"case {case.id}: label {label.path} has no frames, its image {reference.path} has {reference.frames}: "
+            "say in a dataset.yaml which frame it labels (label: {0: file}), or, if these are channels, save each "
+            "as a file of its own"
+        )
     if label.shape != reference.shape:
         mend = "resample it with 'recurseg check DATA --fix OUT'"
         if label.affine is None or reference.affine is None:
@@ -45,6 +51,7 @@ def grid_problem(case: Case) -> str | None:
 
 def same_place(one: Volume, other: Volume) -> bool:
     """Whether two volumes of one shape cover the same place in the world, as far as their formats know it."""
+    one, other = one.frame(0), other.frame(0)
     if one.affine is None or other.affine is None:
         return True
     ends = [(0, size - 1) for size in (*one.shape, 1)[:3]]

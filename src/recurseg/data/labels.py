@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -95,10 +96,10 @@ def as_integers(array: np.ndarray, case: Case) -> np.ndarray:
 
 
 def count_values(case: Case) -> dict[int, int]:
-    """Counts the voxels of every value in a case's label file, slab by slab.
+    """Counts the voxels of every value in a case's label files, slab by slab.
 
     Args:
-        case: Must have a label.
+        case: Must have a label; of a cine, the frames that have one are counted.
 
     Returns:
         File value → number of voxels, ascending.
@@ -108,7 +109,8 @@ def count_values(case: Case) -> dict[int, int]:
     """
     assert case.label is not None
     counts: dict[int, int] = {}
-    for slab in slabs(case.label):
+    parts = [case.label] if case.label.given_frames is None else map(case.label.frame, case.labelled_frames)
+    for slab in itertools.chain.from_iterable(map(slabs, parts)):
         whole = as_integers(slab, case).ravel()
         if whole.min() >= 0 and whole.max() < _TABLE:
             binned = np.bincount(whole)

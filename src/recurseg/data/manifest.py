@@ -32,14 +32,18 @@ class CaseEntry(BaseModel):
     """Cases of one patient never stand on both sides of a split. Empty: the case is its own patient."""
     images: dict[str, Files]
     """Modality → file, folder of sections, or list of 2-D files stacked in this order. A case may lack modalities."""
-    label: Files | None = None
-    """Label file, folder or list; null where there is none."""
+    label: Files | dict[NonNegativeInt, str] | None = None
+    """Label file, folder or list, or of a cine, frame (from 0) → its label file; null where there is none."""
     sections: tuple[NonNegativeInt, NonNegativeInt] | None = None
     """First and last of the files' sections that make the case, counted from 0; null for all of them."""
     for_prediction: bool = False
     """True: the case has no label on purpose, as a challenge's test data; training leaves it aside."""
     tags: list[str] = []
     """Words that mark the case, such as "child" or "effusion"; measures are given for each."""
+    phases: dict[str, NonNegativeInt] = {}
+    """Name of a moment, such as "ED" or "ES" → its frame, counted from 0."""
+    target: NonNegativeInt | None = None
+    """Class of the whole image, for classification; null where there is none."""
 
     @field_validator("id")
     @classmethod
@@ -53,6 +57,15 @@ class CaseEntry(BaseModel):
     def _has_an_image(cls, value: dict[str, Files]) -> dict[str, Files]:
         if not value or any(files == [] for files in value.values()):
             raise ValueError("a case needs at least one image")
+        return value
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _frames_to_files(cls, value: Any) -> Any:
+        if isinstance(value, dict) and not (
+            value and all(str(frame).isdecimal() and isinstance(file, str) for frame, file in value.items())
+        ):
+            raise ValueError("a label by frame is a mapping of frames, counted from 0, to files: {0: ed.nii.gz}")
         return value
 
     @field_validator("tags")
@@ -87,7 +100,8 @@ class DatasetManifest(BaseModel):
     regions: dict[str, list[int]] = {}
     """Name → classes that are measured together as one mask, such as a whole tumour; regions may overlap."""
     spacing: tuple[float, ...] | None = None
-    """Millimetres per voxel in the order of the file's axes, instead of what the files say."""
+    """Millimetres per voxel in the order of the file's axes, instead of what the files say; of a cine with or without
+    the seconds per frame."""
     max_case_bytes: int | None = Field(default=None, gt=0)
     """A file whose header claims more bytes than this is refused."""
     splits: dict[str, list[str]] = {}
@@ -100,8 +114,8 @@ class DatasetManifest(BaseModel):
     @field_validator("spacing")
     @classmethod
     def _positive(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if value is not None and (len(value) not in (2, 3) or not all(0 < s < float("inf") for s in value)):
-            raise ValueError("2 or 3 positive millimetres expected")
+        if value is not None and (len(value) not in (2, 3, 4) or not all(0 < s < float("inf") for s in value)):
+            raise ValueError("2 or 3 positive millimetres expected, of a cine also seconds per frame")
         return value
 
     @model_validator(mode="after")
@@ -127,6 +141,10 @@ class DatasetManifest(BaseModel):
         for modality in self.channels:
             if modality not in self.modalities:
                 raise ValueError(f"channels names modality '{modality}'{did_you_mean(modality, self.modalities)}")
+        for case in self.cases:
+            if case.target is not None and case.target not in self.classes:
+                names = "which classes does not have" if self.classes else "name it under classes"
+                raise ValueError(f"case '{case.id}' has target {case.target}: {names}")
         ids = {case.id for case in self.cases}
         for split, members in self.splits.items():
             for member in members:
@@ -212,15 +230,20 @@ def relocate(manifest: DatasetManifest, root: Path, new_root: Path) -> DatasetMa
         new_root: Where they are to start.
     """
 
-    def move(files: Files | None) -> Files | None:
-        if files is None:
-            return None
+    def move(files: Files) -> Files:
         if isinstance(files, list):
             return [relative_path(root / name, new_root) for name in files]
         return relative_path(root / files, new_root)
 
+    def move_label(label: Files | dict[int, str] | None) -> Files | dict[int, Files] | None:
+        if isinstance(label, dict):
+            return {frame: move(file) for frame, file in label.items()}
+        return None if label is None else move(label)
+
     cases = [
-        entry.model_copy(update={"images": {m: move(f) for m, f in entry.images.items()}, "label": move(entry.label)})
+        entry.model_copy(
+            update={"images": {m: move(f) for m, f in entry.images.items()}, "label": move_label(entry.label)}
+        )
         for entry in manifest.cases
     ]
     return manifest.model_copy(update={"cases": cases})

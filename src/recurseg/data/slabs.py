@@ -16,14 +16,15 @@ def slabs(volume: Volume, *, max_bytes: int = SLAB_BYTES) -> Iterator[np.ndarray
     """Yields a volume's voxels piece by piece, in the order in which its file stores them.
 
     Args:
-        volume: 2-D or 3-D.
+        volume: 2-D, 3-D or a cine.
         max_bytes: About how much to hold at once; at least one plane.
 
     Yields:
-        Arrays that together make up the volume: slabs along axis 0 for stacks, along the last axis otherwise.
+        Arrays that together make up the volume: slabs along axis 0 where sections or frames follow each other along
+        it in the file, along the last axis otherwise.
     """
     shape = volume.shape
-    axis = 0 if volume.stack_axis == 0 else len(shape) - 1
+    axis = 0 if 0 in (volume.stack_axis, volume.time_axis) else len(shape) - 1
     plane_bytes = math.prod(shape) // shape[axis] * np.dtype(volume.array.dtype).itemsize
     step = shape[axis] if len(shape) == 2 else max(1, max_bytes // max(plane_bytes, 1))
     for start in range(0, shape[axis], step):

@@ -2,11 +2,12 @@
 
 | format | names | array | world |
 |---|---|---|---|
-| nifti | `.nii`, `.nii.gz` | (x, y, z) | affine, RAS+ mm |
+| nifti | `.nii`, `.nii.gz` | (x, y, z), a cine (x, y, z, t) | affine, RAS+ mm |
 | itk | `.mha`, `.mhd`, `.nrrd`, `.nhdr` | (x, y, z) | affine, RAS+ mm |
 | dicom | a folder with one series, or a `.dcm` file | (x, y, z) | affine, RAS+ mm |
 | tiff | `.tif`, `.tiff` of several pages | (z, y, x) | spacing of OME, ImageJ or resolution tags |
 | folder | a folder of `.png`, `.tif`, `.webp` ... with consecutive numbers in their stems | (z, y, x) | none |
+| hdf5 | `.h5`, `.hdf5`, `.hdf`, or `scan.h5:dataset` | (z, y, x), a cine (t, z, y, x) | spacing of an attribute |
 | idx | `-idx3-ubyte`, `-idx3-ubyte.gz`, as MNIST is published | (n, y, x) | none |
 | image | one `.png`, `.webp`, `.jpg`, `.bmp`, `.gif` or single-page `.tif` | (y, x) | none |
 """
@@ -19,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from recurseg.data.case import Deferred, Volume
-from recurseg.data.formats import dicom, folder, idx, image, itk, nifti, tiff
+from recurseg.data.formats import dicom, folder, hdf5, idx, image, itk, nifti, tiff
 from recurseg.data.formats.header import DEFAULT_MAX_BYTES, reading
 from recurseg.errors import ConfigError, DataError, did_you_mean
 
@@ -41,6 +42,7 @@ SUFFIXES: dict[str, str] = {
     **dict.fromkeys(itk.SUFFIXES, "itk"),
     **dict.fromkeys(dicom.SUFFIXES, "dicom"),
     **dict.fromkeys(idx.SUFFIXES, "idx"),
+    **dict.fromkeys(hdf5.SUFFIXES, "hdf5"),
 }
 """File name suffix → format that reads it."""
 
@@ -63,7 +65,7 @@ def stem_of(path: Path | str) -> str:
 
 
 def format_of(path: Path | str) -> str | None:
-    """The format that reads files of this name: "nifti", "tiff", "image", "itk", "dicom", "idx"; None for others."""
+    """The format that reads files of this name: "nifti", "tiff", "image", "itk", "dicom", "idx", "hdf5", or None."""
     suffix = suffix_of(path).lower()
     return SUFFIXES.get(suffix, "tiff" if suffix.startswith(".ome.") else None)
 
@@ -72,7 +74,7 @@ def open_volume(path: Path | str, *, max_bytes: int = DEFAULT_MAX_BYTES, channel
     """Opens an image or label of any known format; headers are read, voxels wait for `volume.array[...]`.
 
     Args:
-        path: A file, a folder of slices or a folder with a DICOM series.
+        path: A file, a dataset of an HDF5 file (`scan.h5:name`), a folder of slices or a folder with a DICOM series.
         max_bytes: The most bytes of voxels that headers may claim; checked before anything is allocated.
         channel: Of colour images, which channel is read: 0 red, 1 green, 2 blue; None takes grey ones alone.
 
@@ -81,14 +83,16 @@ def open_volume(path: Path | str, *, max_bytes: int = DEFAULT_MAX_BYTES, channel
 
     Raises:
         DataError: Absent, empty or unreadable path; unknown or damaged format; colour without a `channel`, or a
-            `channel` of a format without colour; more than three axes; an unusable affine or spacing; more bytes
-            than the budget.
+            `channel` of a format without colour; more than three axes (of a cine, four); an unusable affine or
+            spacing; more bytes than the budget.
     """
-    path = Path(path)
+    path, dataset = hdf5.split_address(Path(path))
     with reading(path, "a file or folder"):
         is_folder = path.is_dir()
         if not path.exists():
             raise FileNotFoundError
+    if dataset and channel is None:
+        return hdf5.open_hdf5(path, dataset, max_bytes=max_bytes)
     volume = _open_folder(path, max_bytes, channel) if is_folder else _open_file(path, max_bytes, channel)
     if image.EQUAL_CHANNELS in volume.notes:
         volume.array[0]
@@ -122,15 +126,16 @@ def is_colour(path: Path) -> bool:
 def write_like(path_without_suffix: Path | str, array: np.ndarray, like: Volume, suffix: str | None = None) -> Path:
     """Writes labels or maps on the grid and geometry of `like`, in its format unless `suffix` asks for another.
 
-    NIfTI, MetaImage, NRRD and TIFF stay what they are (two-file formats become their one-file twin); a folder
+    NIfTI, MetaImage, NRRD, HDF5 and TIFF stay what they are (two-file formats become their one-file twin); a folder
     becomes a folder with the same names (PNG where the source was lossy), a single image a PNG, DICOM a NIfTI, IDX a
-    TIFF. Maps of folders and single images become one multi-page float32 TIFF. The file appears whole or not at all.
+    TIFF. Maps of folders and single images become one multi-page float32 TIFF. An HDF5 file has one dataset,
+    `label` or, of maps, `image`; a cine can only be NIfTI or HDF5. The file appears whole or not at all.
 
     Args:
         path_without_suffix: Final path less its suffix; missing folders are made.
         array: Integer labels of `like.shape`, or floating maps of `like.shape` or with a leading class axis.
-        like: The source volume, or a range of its sections.
-        suffix: `.nii.gz`, `.nii`, `.mha`, `.nrrd`, `.tif`, `.tiff` or `.png`; None keeps that of `like`.
+        like: The source volume, a range of its sections or one of its frames.
+        suffix: `.nii.gz`, `.nii`, `.mha`, `.nrrd`, `.h5`, `.tif`, `.tiff` or `.png`; None keeps that of `like`.
 
     Returns:
         The path written.
@@ -151,12 +156,16 @@ def write_like(path_without_suffix: Path | str, array: np.ndarray, like: Volume,
     if not suffix and like.files and array.dtype.kind == "u":
         return folder.write_folder(path, array, like)
     format = format_of(path)
-    if format in ("tiff", "nifti", "itk") and (like.format in _X_FIRST or like.affine is not None) != (
-        format != "tiff"
+    if format in ("tiff", "nifti", "itk", "hdf5") and (like.format in _X_FIRST or like.affine is not None) != (
+        format in ("nifti", "itk")
     ):
         array, like = _reversed(array, like, classes)
     if format == "nifti":
         return nifti.write_nifti(path, array, like)
+    if format == "hdf5":
+        return hdf5.write_hdf5(path, array, like)
+    if like.time_axis is not None:
+        raise ConfigError(f"{path}: '{suffix}' cannot hold the frames of a cine: choose .nii.gz or .h5")
     if format == "itk" and suffix.lower() not in itk.SINGLE_FILE:
         return itk.write_itk(path, array, like)
     if format == "tiff":
@@ -165,7 +174,7 @@ def write_like(path_without_suffix: Path | str, array: np.ndarray, like: Volume,
         return image.write_image(path, array)
     raise ConfigError(
         f"{path}: '{suffix}' cannot hold {array.dtype} of shape {array.shape}"
-        + did_you_mean(suffix, [".nii.gz", ".nii", ".mha", ".nrrd", ".tif"])
+        + did_you_mean(suffix, [".nii.gz", ".nii", ".mha", ".nrrd", ".h5", ".tif"])
     )
 
 
@@ -192,6 +201,8 @@ def _open_file(path: Path, max_bytes: int, channel: int | None) -> Volume:
             return itk.open_itk(path, max_bytes=max_bytes)
         case "dicom":
             return itk.open_itk(path, max_bytes=max_bytes, format="dicom")
+        case "hdf5":
+            return hdf5.open_hdf5(path, max_bytes=max_bytes)
         case "idx":
             return idx.open_idx(path, max_bytes=max_bytes)
     known = ", ".join(SUFFIXES)
@@ -201,21 +212,17 @@ def _open_file(path: Path, max_bytes: int, channel: int | None) -> Volume:
 def _own_suffix(like: Volume, *, maps: bool) -> str:
     """The suffix in which the results of a volume are written; "" is a folder."""
     own = suffix_of(like.path)
-    if like.format in ("nifti", "tiff"):
+    if like.format in ("nifti", "tiff", "hdf5"):
         return own
     if like.format == "itk":
         return itk.SINGLE_FILE.get(own.lower(), own)
-    if like.format == "dicom" or like.affine is not None:
+    if like.format == "dicom" or like.affine is not None or like.time_axis is not None:
         return ".nii.gz"
     if like.format == "image" and format_of(like.path) == "tiff":
         return own
     if maps or (like.format in ("array", "idx") and len(like.shape) == 3):
         return ".tif"
     return ".png" if len(like.shape) == 2 else ""
-
-
-def _x_first(like: Volume) -> bool:
-    return like.format in _X_FIRST or (like.format == "array" and like.affine is not None)
 
 
 def _storable(array: np.ndarray) -> np.ndarray:
@@ -239,7 +246,9 @@ def _reversed(array: np.ndarray, like: Volume, classes: bool) -> tuple[np.ndarra
     turned = Deferred(shape, np.dtype(source.dtype), lambda index: source[...].transpose()[index])
     affine = like.affine
     if affine is not None:
-        ndim = len(shape)
+        ndim = len(shape) - (like.time_axis is not None)
         affine = affine.copy()
         affine[:3, :ndim] = affine[:3, :ndim][:, ::-1]
-    return array, replace(like, array=turned, spacing=like.spacing[::-1], affine=affine, stack_axis=None)
+    time_axis = None if like.time_axis is None else len(shape) - 1 - like.time_axis
+    spacing = like.spacing[::-1]
+    return array, replace(like, array=turned, spacing=spacing, affine=affine, stack_axis=None, time_axis=time_axis)

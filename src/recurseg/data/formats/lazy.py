@@ -72,7 +72,7 @@ class PagedArray:
     axis: int = 0
 
     def __getitem__(self, index: Any, /) -> np.ndarray:
-        basic = _expanded(index, len(self.shape))
+        basic = basic_index(index, len(self.shape))
         if basic is None:
             return self[...][index]
         picked = range(self.shape[self.axis])[basic[self.axis]]
@@ -90,7 +90,7 @@ class PagedArray:
         return np.moveaxis(pages, 0, sum(isinstance(i, slice) for i in basic[: self.axis]))
 
 
-def _expanded(index: Any, ndim: int) -> tuple[int | slice, ...] | None:
+def basic_index(index: Any, ndim: int) -> tuple[int | slice, ...] | None:
     """The index as one int or slice an axis; None where it is anything richer."""
     parts = index if isinstance(index, tuple) else (index,)
     if any(

@@ -1,4 +1,4 @@
-"""NIfTI files through nibabel: arrays in (x, y, z), world in RAS+ millimetres."""
+"""NIfTI files through nibabel: arrays in (x, y, z) or, of a cine, (x, y, z, t), world in RAS+ millimetres."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ from recurseg.errors import DataError
 SUFFIXES = (".nii.gz", ".nii")
 _MILLIMETRES = {1: 1e3, 3: 1e-3}
 """Codes of `xyzt_units` for metre and micrometre; 2 is millimetre."""
+_SECONDS = {0: 1.0, 8: 1.0, 16: 1e-3, 24: 1e-6}
+"""Codes of `xyzt_units` for an unnamed unit, second, millisecond and microsecond; others are no times."""
 
 _CHUNK = 2**22
 
@@ -37,10 +39,12 @@ _CHUNK = 2**22
 def open_nifti(path: Path, *, max_bytes: int) -> Volume:
     """Opens a `.nii` or `.nii.gz` file; reads its header alone.
 
-    An uncompressed file is mapped; a compressed one is unpacked to a temporary file at the first `[...]`.
+    An uncompressed file is mapped; a compressed one is unpacked to a temporary file at the first `[...]`. A fourth
+    axis longer than 1 is time, in frames of pixdim[4] seconds (the header's unit is converted); such a cine keeps
+    all its four axes.
 
     Raises:
-        DataError: No NIfTI, more axes than three, colour or complex voxels, an unusable affine, or a header
+        DataError: No NIfTI, more axes than four, colour or complex voxels, an unusable affine, or a header
             that claims more than `max_bytes` or more than the file holds.
     """
     header, offset, slope, inter = _header(path)
@@ -49,11 +53,16 @@ def open_nifti(path: Path, *, max_bytes: int) -> Volume:
     if stored.kind not in "iuf":
         raise DataError(f"{path}: voxels of type {stored} are not one number each; save one channel a file")
     size = check_budget(path, shape, stored, max_bytes)
-    kept = kept_axes(path, shape)
+    kept = _kept(path, shape)
     affine = np.array(header.get_best_affine(), dtype=np.float64)
     affine[:3] *= _unit(header)
     affine = squeezed_affine(affine, kept)
-    spacing = check_affine(path, affine)[: len(kept)]
+    spacing, notes = check_affine(path, affine)[: len(kept)], squeeze_note(shape, kept)
+    cine = 3 in kept
+    if cine:
+        seconds = _frame_seconds(header)
+        spacing = (*spacing, seconds or 1.0)
+        notes += () if seconds else ("no time between frames in the header: 1 s stands in",)
     if path.name.lower().endswith(".gz"):
         file, skipped = Spool(path, size, partial(_unpack, path, offset, size)), 0
     else:
@@ -66,7 +75,8 @@ def open_nifti(path: Path, *, max_bytes: int) -> Volume:
         affine=affine,
         path=path,
         format="nifti",
-        notes=squeeze_note(shape, kept),
+        notes=notes,
+        time_axis=3 if cine else None,
     )
 
 
@@ -75,15 +85,19 @@ def write_nifti(path: Path, array: np.ndarray, like: Volume) -> Path:
 
     Args:
         path: Final name, `.nii` or `.nii.gz`.
-        array: Labels `(x, y, z)` or `(x, y)`, or maps with a leading class axis, which becomes the fourth.
-        like: The source, whole or a range of its sections.
+        array: Labels `(x, y, z, t)`, `(x, y, z)` or `(x, y)`, or maps with a leading class axis, which becomes the
+            last, behind those of space and time.
+        like: The source, whole, a range of its sections or one of its frames.
     """
     import nibabel as nib
 
     if like.format == "nifti":
         header, *_ = _header(like.path)
         stored_shape = header.get_data_shape()
-        kept = kept_axes(like.path, stored_shape)
+        kept = _kept(like.path, stored_shape)
+        if 3 in kept and like.time_axis is None:
+            stored_shape, kept = stored_shape[:3], kept[:3]
+            header.set_data_shape(stored_shape)
         _shift(header, like, kept)
     else:
         header, stored_shape, kept = _new_header(like), like.shape, tuple(range(len(like.shape)))
@@ -91,9 +105,9 @@ def write_nifti(path: Path, array: np.ndarray, like: Volume) -> Path:
     for axis, length in zip(kept, like.shape, strict=True):
         shape[axis] = length
     if array.ndim > len(like.shape):
-        spatial = (*shape, 1)[:3]
-        array = np.moveaxis(array.reshape(len(array), *spatial), 0, -1)
-        zooms = (*header.get_zooms(), 1.0)[:3]
+        axes = 3 if like.time_axis is None else 4
+        array = np.moveaxis(array.reshape(len(array), *(*shape, 1)[:axes]), 0, -1)
+        zooms = (*header.get_zooms(), 1.0)[:axes]
         header.set_data_shape(array.shape)
         header.set_zooms((*zooms, 1.0))
     else:
@@ -136,6 +150,19 @@ def _check_pixdim(path: Path, kind: Any) -> None:
         check_spacing(path, [float(header["pixdim"][axis]) for axis in axes])
 
 
+def _kept(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes that stay: all four of a cine, of others those that `kept_axes` keeps."""
+    cine = len(shape) > 3 and shape[3] > 1 and all(n == 1 for n in shape[4:])
+    return (0, 1, 2, 3) if cine else kept_axes(path, shape)
+
+
+def _frame_seconds(header: Any) -> float | None:
+    """Seconds from frame to frame; None where the header does not tell."""
+    unit = _SECONDS.get(int(header["xyzt_units"]) & 0x38)
+    step = float(header["pixdim"][4])
+    return step * unit if unit and 0 < step < float("inf") else None
+
+
 def _unit(header: Any) -> float:
     """Millimetres in the unit of the header's geometry; files that name none mean millimetres."""
     return _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
@@ -148,8 +175,9 @@ def _new_header(like: Volume) -> Any:
     header = nib.Nifti2Header() if max(like.shape) > 32767 else nib.Nifti1Header()
     header.set_data_shape(like.shape)
     header.set_zooms(like.spacing)
-    header.set_xyzt_units("mm")
-    affine = like.affine if like.affine is not None else np.diag([*like.spacing, *[1.0] * (4 - len(like.spacing))])
+    header.set_xyzt_units("mm", None if like.time_axis is None else "sec")
+    space = like.frame(0).spacing
+    affine = like.affine if like.affine is not None else np.diag([*space, *[1.0] * (4 - len(space))])
     code = "scanner" if like.affine is not None else "unknown"
     header.set_qform(affine, code=code)
     header.set_sform(affine, code=code)
