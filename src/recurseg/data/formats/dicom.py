@@ -33,14 +33,19 @@ def is_series(folder: Path) -> bool:
     return False
 
 
-def open_series(folder: Path, *, max_bytes: int) -> Volume:
+def open_series(folder: Path, *, files: Sequence[Path] | None = None, max_bytes: int) -> Volume:
     """Opens the one DICOM series of a folder; reads headers alone, the voxels go to a spool at the first `[...]`.
+
+    Args:
+        folder: The folder.
+        files: Its slices in their order in space, such as one phase of a cine; None takes all files.
+        max_bytes: Budget of the whole stack.
 
     Raises:
         DataError: Several series, slices that repeat, are missing, differ in size or are tilted, colour, or
             headers that claim more than `max_bytes`.
     """
-    files = _sorted_files(folder)
+    files = _sorted_files(folder) if files is None else files
     headers = [read_header(file) for file in files]
     first = headers[0]
     for file, header in zip(files, headers, strict=True):
