@@ -13,6 +13,11 @@ def generator(name: str, seed: int, case: int, size: Sequence[int]) -> np.random
     return np.random.default_rng([zlib.crc32(name.encode()), seed, case, *size])
 
 
+def even_coin(name: str, seed: int, case: int) -> int:
+    """0 or 1 by chance, but each once in cases 0 and 1, 2 and 3 and so on: half of an even number of cases, exactly."""
+    return (int(generator(name, seed, case // 2, ()).integers(2)) + case) % 2
+
+
 def smooth_noise(rng: np.random.Generator, shape: Sequence[int], scale: Sequence[float] | np.ndarray) -> np.ndarray:
     """Smooth random field of mean 0 and sd 1: cubic B-splines on a coarse grid of white noise.
 
