@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from recurseg.cli.check_tables import SHOWN, tables
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from recurseg.data.check_report import CaseReport, CheckReport, Problem
+    from recurseg.data.check_report import CheckReport, Problem
     from recurseg.data.dataset import Progress
-
-SHOWN = 20
-"""Cases and problems of one kind that are listed; `--json` has all."""
 
 
 def check(
     data: Annotated[Path, typer.Argument(help="Folder of the data set, a dataset.yaml, or one image file.")],
     as_: Annotated[
-        Literal["stack", "images", "sequence"] | None, typer.Option("--as", help="How to take a folder of 2-D files.")
+        Literal["stack", "images", "sequence"] | None,
+        typer.Option(
+            "--as", help="How to take a folder of 2-D files; 'sequence' also: films, not single frames, of ACDC."
+        ),
     ] = None,
     fix: Annotated[
         Path | None,
@@ -93,59 +95,34 @@ def _print(console: Console, report: CheckReport) -> None:
     facts.add_row("cases", _counted(report))
     facts.add_row("modalities", ", ".join(report.modalities))
     if report.classes:
-        facts.add_row("classes", ", ".join(f"{index} {name}" for index, name in report.classes.items()))
+        facts.add_row("classes", escape(_named(report)))
     if report.splits:
         facts.add_row("splits", ", ".join(f"{name} ({number})" for name, number in report.splits.items()))
     for note in report.notes:
         facts.add_row("decided", escape(note))
     console.print(facts)
     if report.cases:
-        console.print(_cases(report))
-    if len(report.cases) > SHOWN:
-        console.print(f"and {len(report.cases) - SHOWN} more cases ('--json' has them all)")
+        cases, *classes = tables(report, console.width)
+        console.print(cases)
+        if len(report.cases) > SHOWN:
+            console.print(f"and {len(report.cases) - SHOWN} more cases ('--json' has them all)")
+        for table in classes:
+            console.print(table)
     _print_problems(console, report.problems)
+
+
+def _named(report: CheckReport) -> str:
+    """The classes, for classification with their numbers of cases."""
+    whole = Counter(case.target for case in report.cases if case.target is not None)
+    return ", ".join(
+        f"{index} {name}" + (f" ({whole[name]})" if whole else "") for index, name in report.classes.items()
+    )
 
 
 def _counted(report: CheckReport) -> str:
     patients = len({case.patient for case in report.cases})
     cases = len(report.cases)
     return f"{cases}" if patients == cases else f"{cases} of {patients} patients"
-
-
-def _cases(report: CheckReport):
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("case", overflow="fold")
-    table.add_column("voxels")
-    table.add_column("voxel size")
-    if any(case.orientation for case in report.cases):
-        table.add_column("axes")
-    table.add_column("intensity")
-    for name in list(report.classes.values())[1:]:
-        table.add_column(f"{name} %", justify="right")
-    for case in report.cases[:SHOWN]:
-        row = [escape(case.id), " × ".join(map(str, case.shape)), _size(case)]
-        if any(other.orientation for other in report.cases):
-            row.append(case.orientation or "")
-        several = len(case.intensity) > 1
-        ranges = {name: f"{found.minimum:.4g} to {found.maximum:.4g}" for name, found in case.intensity.items()}
-        row.append("\n".join(f"{name} {text}" if several else text for name, text in ranges.items()))
-        for name in list(report.classes.values())[1:]:
-            row.append("" if case.fractions is None else f"{100 * case.fractions[name]:.3g}")
-        table.add_row(*row)
-    return table
-
-
-def _size(case: CaseReport) -> str:
-    if not case.spacing_known:
-        return "unknown"
-    scale, unit = (1, "mm") if max(case.spacing_mm) >= 0.1 else (1e3, "µm")
-    if max(case.spacing_mm) < 1e-4:
-        scale, unit = 1e6, "nm"
-    return " × ".join(f"{spacing * scale:.4g}" for spacing in case.spacing_mm) + f" {unit}"
 
 
 def _print_problems(console: Console, problems: list[Problem]) -> None:

@@ -73,7 +73,7 @@ def check_dataset(
         if counts is not None and dataset.class_names:
             shares = fractions(case, counts, dataset.class_names)
             problems += label_problems(case, counts, dataset)
-        reports.append(_report(case, intensity, shares))
+        reports.append(_report(case, intensity, shares, dataset.class_names))
         problems += intensity_problems(case, intensity)
     if progress:
         progress(total, total, "")
@@ -111,8 +111,10 @@ def _measure(volume: Volume) -> tuple[Intensity, str]:
     return Intensity(minimum=low, maximum=high, mean=mean, not_finite=voxels - finite), content.hexdigest()
 
 
-def _report(case: Case, intensity: dict[str, Intensity], fractions: dict[str, float] | None) -> CaseReport:
-    reference = case.reference
+def _report(
+    case: Case, intensity: dict[str, Intensity], fractions: dict[str, float] | None, class_names: list[str]
+) -> CaseReport:
+    reference = case.reference.frame(0)
     orientation = None
     if reference.affine is not None:
         from nibabel.orientations import aff2axcodes
@@ -128,4 +130,9 @@ def _report(case: Case, intensity: dict[str, Intensity], fractions: dict[str, fl
         orientation=orientation,
         intensity=intensity,
         fractions=fractions,
+        frames=case.frames,
+        frame_seconds=None if case.time_axis is None else case.spacing[case.time_axis],
+        labelled_frames=list(case.labelled_frames),
+        phases=dict(case.phases),
+        target=None if case.target is None else class_names[case.target],
     )

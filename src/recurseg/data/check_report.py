@@ -27,7 +27,7 @@ class CaseReport(BaseModel):
     patient: str
     format: str
     shape: list[int]
-    """Voxels an axis, in the file's axis order."""
+    """Voxels an axis, in the file's axis order; of a cine, those of one frame."""
     spacing_mm: list[float]
     """Millimetres per voxel, in the same order."""
     spacing_known: bool
@@ -38,6 +38,16 @@ class CaseReport(BaseModel):
     """By modality."""
     fractions: dict[str, float] | None
     """Class → share of the voxels that are not ignored; null without a label."""
+    frames: int = 1
+    """Number of frames of a cine; 1 for all others."""
+    frame_seconds: float | None = None
+    """Seconds from frame to frame; null for what is no cine."""
+    labelled_frames: list[int] = []
+    """Frames that have a label, counted from 0."""
+    phases: dict[str, int] = {}
+    """Name of a moment, such as ED or ES → its frame, counted from 0."""
+    target: str | None = None
+    """Class of the whole image, for classification."""
 
 
 class Problem(BaseModel):

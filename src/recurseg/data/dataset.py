@@ -10,7 +10,9 @@ from typing import Literal
 from recurseg.data import layouts
 from recurseg.data.case import IGNORE, Case
 from recurseg.data.case_files import open_case
+from recurseg.data.dataset_notes import missing_modalities, notes_of_readers
 from recurseg.data.formats import DEFAULT_MAX_BYTES
+from recurseg.data.formats.hdf5 import split_address
 from recurseg.data.grid import grid_problem
 from recurseg.data.labels import class_labels, complete_map, count_values, infer_classes
 from recurseg.data.layouts.files import As, natural
@@ -61,6 +63,12 @@ class Dataset:
         """The cases without those that are there for prediction only."""
         aside = {entry.id for entry in self.manifest.cases if entry.for_prediction}
         return [case for case in self.cases if case.id not in aside]
+
+    @property
+    def classifies(self) -> bool:
+        """Whether cases have a class as a whole (`Case.target`) where others have label files."""
+        cases = self.to_learn_from
+        return any(case.target is not None for case in cases) and all(case.label is None for case in cases)
 
     @property
     def modalities(self) -> list[str]:
@@ -140,7 +148,11 @@ def open_dataset(
     if manifest.classes:
         label_map = complete_map(manifest.label_map, len(manifest.classes))
         cases = [replace(case, label_map=label_map) for case in cases]
-    notes += _missing_modalities(cases) + _summed_notes(cases)
+        if problem := _class_255(cases, label_map):
+            if on_error == "raise":
+                raise DataError(problem)
+            failures.append(Failure("", problem))
+    notes += missing_modalities(cases) + notes_of_readers(cases)
     return Dataset(root, manifest, cases, notes, failures, counts)
 
 
@@ -159,21 +171,30 @@ def find_manifest(path: Path, as_: As | None = None) -> tuple[Path, DatasetManif
         return written.parent, read_manifest(written)
     if path.is_dir():
         return path, layouts.recognise(path.resolve() if not path.name else path, as_)
-    if path.is_file():
-        return path.parent, layouts.single_file(path)
+    file, _ = split_address(path)
+    if file.is_file():
+        return file.parent, layouts.single_file(path)
     raise DataError(f"{path}: no such file or folder")
 
 
 def require_labels(dataset: Dataset) -> None:
-    """Makes sure that every case has a label file, those that are there for prediction aside.
+    """Makes sure that every case has a label file, or in a data set for classification a class.
+
+    Args:
+        dataset: Its cases that are there for prediction are left aside.
 
     Raises:
-        DataError: An image without its label, or no case at all.
+        DataError: An image without its label or class, or no case at all.
     """
     if not dataset.to_learn_from:
         raise DataError(f"{dataset.root}: no usable case")
     for case in dataset.to_learn_from:
-        if case.label is None:
+        if dataset.classifies and case.target is None:
+            raise DataError(
+                f"case {case.id}: image without its class ({case.reference.path}): "
+                "add its target or leave the case out in the dataset.yaml"
+            )
+        if not dataset.classifies and case.label is None:
             raise DataError(
                 f"case {case.id}: image without its label ({case.reference.path}): "
                 "add the label or leave the case out in a dataset.yaml"
@@ -202,9 +223,16 @@ def require_trainable(dataset: Dataset) -> None:
     """Makes sure that a data set can be trained on, reading labels until the first foreground voxel.
 
     Raises:
-        DataError: An image without its label, a label value that nobody explained, or no foreground anywhere.
+        DataError: An image without its label, a label value that nobody explained, or no foreground anywhere; for
+            classification, an image without its class, or a single class for all of them.
     """
     require_labels(dataset)
+    if dataset.classifies:
+        targets = {case.target for case in dataset.to_learn_from if case.target is not None}
+        if len(targets) == 1:
+            name = dataset.class_names[targets.pop()]
+            raise DataError(f"{dataset.root}: every case is of class {name}: add cases of another class")
+        return
     for case in dataset.to_learn_from:
         assert case.label is not None
         for slab in slabs(case.label):
@@ -229,6 +257,17 @@ def _first_file(entry: CaseEntry) -> str:
     return files[0] if isinstance(files, list) else files
 
 
+def _class_255(cases: list[Case], label_map: Mapping[int, int]) -> str | None:
+    """Says, in one line, where 255 is a class and also fills the frames without a label."""
+    case = next((case for case in cases if case.label and case.label.given_frames is not None), None)
+    if case is None or label_map[IGNORE] == IGNORE:
+        return None
+    return (
+        f"case {case.id}: label value 255 is class {label_map[IGNORE]}, yet 255 marks frames without a label: "
+        "write the label files with other values"
+    )
+
+
 def _name_classes(
     manifest: DatasetManifest, counts: Mapping[str, Mapping[int, int]], root: Path
 ) -> tuple[DatasetManifest, list[str]]:
@@ -247,24 +286,3 @@ def _name_classes(
     if len(healthy) > 5:
         notes.append(f"and {len(healthy) - 5} more cases have no foreground")
     return manifest.model_copy(update=update), [*found.notes, *notes]
-
-
-def _missing_modalities(cases: list[Case]) -> list[str]:
-    """One line for every modality that some case has no image of."""
-    without: dict[str, list[str]] = {}
-    for case in cases:
-        for modality in case.missing:
-            without.setdefault(modality, []).append(case.id)
-    return [
-        f"{modality} is missing in {len(ids)} of {len(cases)} cases ({', '.join(ids[:3])}{', ...' * (len(ids) > 3)})"
-        for modality, ids in without.items()
-    ]
-
-
-def _summed_notes(cases: list[Case]) -> list[str]:
-    """What readers decided, each thing once with the number of cases."""
-    by_note: dict[str, list[str]] = {}
-    for case in cases:
-        for note in case.notes:
-            by_note.setdefault(note, []).append(case.id)
-    return [f"{note} ({ids[0]})" if len(ids) == 1 else f"{note} ({len(ids)} cases)" for note, ids in by_note.items()]

@@ -143,8 +143,7 @@ class DatasetManifest(BaseModel):
                 raise ValueError(f"channels names modality '{modality}'{did_you_mean(modality, self.modalities)}")
         for case in self.cases:
             if case.target is not None and case.target not in self.classes:
-                names = "which classes does not have" if self.classes else "name it under classes"
-                raise ValueError(f"case '{case.id}' has target {case.target}: {names}")
+                raise ValueError(f"case '{case.id}' has target {case.target}, which classes does not have")
         ids = {case.id for case in self.cases}
         for split, members in self.splits.items():
             for member in members:

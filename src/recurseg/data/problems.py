@@ -77,6 +77,9 @@ def dataset_problems(dataset: Dataset, reports: list[CaseReport], contents: Mapp
     def say(severity: Literal["error", "warning"], message: str, mend: str, case: str = "") -> None:
         problems.append(Problem(severity=severity, case=case, message=message, mend=mend))
 
+    for case in dataset.to_learn_from if dataset.classifies else []:
+        if case.target is None:
+            say("error", f"image without its class: {case.reference.path}", "add its target", case.id)
     unlabelled = [case for case in dataset.to_learn_from if case.label is None]
     if unlabelled and len(unlabelled) < len(dataset.to_learn_from):
         for case in unlabelled:

@@ -40,7 +40,8 @@ def split_cases(dataset: Dataset, holdout: str | None = None, *, seed: int = 0, 
         dataset: Its cases that are there for prediction are left aside.
         holdout: What validates. "A,B": cases or patients; "0.2": a fraction of the patients; "2/5": fold 2 of 5;
             "16-19" or "0-3,16-19": sections of a single stack, both ends included; the name of a split in the
-            manifest. None: the manifest's split "validation" or "val" where it has one, else a fifth of the patients,
+            manifest. Fractions and folds leave a split "test" of the manifest aside. None: the manifest's split
+            "validation" or "val" where it has one, else a fifth of the patients,
             or the last fifth of a single stack's sections.
         seed: Decides the order of patients for fractions and folds.
         labelled: Whether the cases must have labels; image completion needs none.
@@ -65,6 +66,8 @@ def split_cases(dataset: Dataset, holdout: str | None = None, *, seed: int = 0, 
         return _named(dataset, text)
     if re.fullmatch(r"\d+\s*-\s*\d+(\s*,\s*\d+\s*-\s*\d+)*", text):
         return _by_sections(cases, parts)
+    tested = set(dataset.manifest.splits.get("test", []))
+    cases = [case for case in cases if case.id not in tested] or cases
     if match := re.fullmatch(r"(\d+)\s*/\s*(\d+)", text):
         return _fold(cases, int(match[1]), int(match[2]), seed)
     if match := re.fullmatch(r"every\s+(\d+)(?:nd|rd|th)?", text):

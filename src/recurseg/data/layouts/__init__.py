@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from recurseg.data.layouts import (
+    acdc,
     brats,
     camvid,
     case_folders,
@@ -17,13 +18,14 @@ from recurseg.data.layouts import (
     nnunet,
     paired_folders,
     plain_folder,
+    sunnybrook,
 )
 from recurseg.data.layouts.colour import with_channels
 from recurseg.data.layouts.files import As
 from recurseg.data.manifest import DatasetManifest
 from recurseg.errors import DataError
 
-PUBLISHED = (isbi2012, ibsr18, mrbrains, cxr_lung, ms_lesions, mnist, brats, camvid)
+PUBLISHED = (isbi2012, ibsr18, mrbrains, cxr_lung, ms_lesions, mnist, brats, camvid, acdc, sunnybrook)
 GENERAL = (nnunet, paired_folders, case_folders, plain_folder)
 """Each has `recognise(root, as_) -> DatasetManifest | None`; the general ones say in `EXPECTS` what they look for."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from recurseg.data.formats import format_of
+from recurseg.data.formats.hdf5 import datasets_in, split_address
 from recurseg.data.layouts.files import IMAGE_WORD, LABEL_WORD, As, Grouped, group, pair_key, patient_of, stem
 from recurseg.data.layouts.nnunet import channels
 from recurseg.data.manifest import CaseEntry, DatasetManifest, Files, relative_path
@@ -26,19 +28,32 @@ def recognise(root: Path, as_: As | None) -> DatasetManifest | None:
         name = key if isinstance(files, list) else stem(Path(files))
         name = name if key else root.name
         relative = [relative_path(Path(f), root) for f in files] if isinstance(files, list) else _one(files, root)
-        cases.append(CaseEntry(id=name, patient=patient_of(name), images={"image": relative}))
-    notes = [*grouped.notes, "no labels: for prediction only"]
+        label = _within(files, root) if isinstance(files, str) else None
+        cases.append(CaseEntry(id=name, patient=patient_of(name), images={"image": relative}, label=label))
+    labelled = any(case.label for case in cases)
+    notes = [
+        *grouped.notes,
+        "labels are those inside the HDF5 files" if labelled else "no labels: for prediction only",
+    ]
     return DatasetManifest(name=root.name, layout="plain_folder", modalities=["image"], cases=cases, notes=notes)
 
 
 def single_file(path: Path) -> DatasetManifest:
-    """A data set of one case without a label."""
-    case = CaseEntry(id=stem(path), images={"image": path.name})
+    """A data set of one case without a label: a file, or a dataset of an HDF5 file."""
+    file, dataset = split_address(path)
+    case = CaseEntry(id=stem(file), images={"image": f"{file.name}:{dataset}" if dataset else file.name})
     return DatasetManifest(name=case.id, layout="single_file", modalities=["image"], cases=[case])
 
 
 def _one(files: str, root: Path) -> Files:
     return relative_path(Path(files), root)
+
+
+def _within(file: str, root: Path) -> str | None:
+    """The label that an HDF5 file holds beside its image."""
+    if format_of(file) != "hdf5" or not {"image", "label"} <= set(datasets_in(Path(file))):
+        return None
+    return f"{relative_path(Path(file), root)}:label"
 
 
 def _beside(root: Path, grouped: Grouped) -> DatasetManifest | None:
