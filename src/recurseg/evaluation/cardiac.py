@@ -63,7 +63,12 @@ QUANTITIES = {
         Quantity("myo_ed_ml", "myocardium at ED", "ml", "volume at ED", "myocardium", lambda ed, _: ed),
         Quantity("myo_es_ml", "myocardium at ES", "ml", "volume at ES", "myocardium", lambda _, es: es),
         Quantity(
-            "myo_mass_g", "mass", "g", f"volume at ED · {DENSITY} g/ml", "myocardium", lambda ed, _: DENSITY * ed
+            "myo_mass_g",
+            "myocardial mass",
+            "g",
+            f"volume at ED · {DENSITY} g/ml",
+            "myocardium",
+            lambda ed, _: DENSITY * ed,
         ),
     )
 }
