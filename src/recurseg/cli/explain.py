@@ -17,11 +17,16 @@ def explain(
         str | None,
         typer.Option(
             metavar="D,H,W",
-            help="Voxel to explain, counted from 0 in the order of the file's axes. Default: one is chosen.",
+            help="Voxel to explain, counted from 0 in the order of the file's axes, time left out. Default: one is "
+            "chosen.",
         ),
     ] = None,
     class_: Annotated[
         str | None, typer.Option("--class", metavar="NAME", help="Whose logit. Default: what the model says there.")
+    ] = None,
+    frame: Annotated[
+        int | None,
+        typer.Option(help="Frame of a cine, counted from 0. Default: the first with a label or name, else the last."),
     ] = None,
     window: Annotated[
         str | None,
@@ -33,7 +38,7 @@ def explain(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Show what part of an image a voxel's answer rests on, and what each sweep brings: a page, figures, numbers."""
+    """Show what part of an image an answer rests on, and what the recurrence does: a page, figures, numbers."""
     from recurseg import report
 
     found = report.explain(
@@ -42,6 +47,7 @@ def explain(
         out=out,
         voxel=whole_numbers("--voxel", voxel),
         class_name=class_,
+        frame=frame,
         window=whole_numbers("--window", window),
         device=device,
         plugin=plugin,

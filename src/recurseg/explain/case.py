@@ -42,9 +42,10 @@ def explain_case(
     *,
     voxel: Sequence[int] | None = None,
     class_name: str | None = None,
+    frame: int | None = None,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> Explanation:
-    """Explains what a model says of one voxel.
+    """Explains what a model says of one voxel, or of a whole image.
 
     Every model shows the gradient of the voxel's logit with respect to the image; a model with an explainer of its
     own shows what is inside.
@@ -52,21 +53,28 @@ def explain_case(
     Args:
         segmenter: From `recurseg.load`; its window bounds what is looked at, and so memory.
         case: With the modalities that the model takes; without some, where it copes.
-        voxel: Index into the file's array, in its axis order, counted from 0; by default the middle of the largest
-            foreground component of the prediction in the central section.
+        voxel: Index into the file's array, in its axis order, counted from 0, that of time left out; by default the
+            middle of the largest foreground component of the prediction in the central section. A model that
+            classifies whole images is asked for one logit, and takes no voxel.
         class_name: Whose logit is explained; by default the class that the model gives the voxel.
+        frame: Of a cine, counted from 0; by default the first with a label, else with a name ("ED"), else the last.
         progress: Called with the fraction done, in (0, 1].
 
     Returns:
         Pictures, tables and numbers.
 
     Raises:
-        ConfigError: The voxel lies outside the volume, or the class is unknown.
+        ConfigError: The voxel lies outside the volume, there is no such frame, or the class is unknown.
         DataError: A modality is missing or has NaN voxels.
     """
     found, first = (0.15 if voxel is None else 0.03), 0.1
     scene, notes = make_scene(
-        segmenter, case, voxel=voxel, class_name=class_name, progress=lambda fraction: progress(found * fraction)
+        segmenter,
+        case,
+        voxel=voxel,
+        class_name=class_name,
+        frame=frame,
+        progress=lambda fraction: progress(found * fraction),
     )
     gradient = input_gradient(scene)
     progress(found + first)
@@ -87,12 +95,14 @@ def explain_case(
         name = scene.class_names[scene.target]
         answer = {"class": name, "logit": gradient.logit, "probability": gradient.probability}
         said = [("class", name), ("probability", f"{gradient.probability:.3f}"), ("logit", f"{gradient.logit:.2f}")]
-    place = ", ".join(str(index) for index in scene.stored)
+    place: list[tuple[str, str]] = [("voxel", ", ".join(map(str, scene.stored)))] if scene.voxel else []
+    if scene.frame is not None:
+        place.append(("frame", str(scene.frame)))
     return Explanation(
         model=segmenter.spec.model,
         case=case.id,
         facts=[
-            ("voxel", place),
+            *place,
             *said,
             ("window", " × ".join(str(size) for size in scene.image.shape[2:])),
         ],
@@ -101,7 +111,8 @@ def explain_case(
             "schema_version": 1,
             "model": segmenter.spec.model,
             "case": case.id,
-            "voxel": list(scene.stored),
+            **({"voxel": list(scene.stored)} if scene.voxel else {}),
+            **({} if scene.frame is None else {"frame": scene.frame}),
             **answer,
             "window": {"shape": list(scene.image.shape[2:]), "voxel": list(scene.voxel)},
             **gradient_numbers(scene, gradient),

@@ -50,7 +50,7 @@ def gradient_parts(scene: Scene, found: InputGradient) -> list[Part]:
         ]
 
     def heat_of(axis: int | None, steps: list[int] | None = None) -> Picture:
-        title = f"|gradient|, {plane_title(dims, axis)}"
+        title = f"|gradient|, {plane_title(scene.letters, axis)}"
         return picture(
             title, found.magnitude, scene.voxel, axis, steps=steps, top=top, decades=DECADES, spacing=scene.spacing
         )
@@ -74,13 +74,13 @@ def gradient_parts(scene: Scene, found: InputGradient) -> list[Part]:
         steps = chosen_planes(scene.image.shape[2], scene.voxel[0])
         parts.append(
             Part(
-                name="context_sections",
-                title="The same, section by section",
-                text="The ring marks the voxel; in other sections it is faint.",
+                name=f"context_{scene.walk}s",
+                title=f"The same, {scene.walk} by {scene.walk}",
+                text=f"The ring marks the voxel; in other {scene.walk}s it is faint.",
                 rows=[[*image_of(0, steps), heat_of(0, steps)]],
                 steps=[scene.planes[0][step] for step in steps],
                 start=steps.index(scene.voxel[0]),
-                axis="Section",
+                axis=scene.walk.capitalize(),
             )
         )
     return parts
@@ -88,8 +88,10 @@ def gradient_parts(scene: Scene, found: InputGradient) -> list[Part]:
 
 def gradient_numbers(scene: Scene, found: InputGradient) -> dict[str, Any]:
     """How far from the voxel, along each axis, half, 90 % and 99 % of the absolute gradient lie, in voxels."""
+    if not scene.voxel:
+        return {"gradient": {"largest": float(found.magnitude.max())}}
     reach = {}
-    for axis, letter in enumerate("DHW"[-scene.dims :]):
+    for axis, letter in enumerate(scene.letters):
         others = tuple(other for other in range(scene.dims) if other != axis)
         profile = found.magnitude.sum(axis=others, dtype=np.float64)
         reach[letter] = reach_of(profile, scene.voxel[axis])

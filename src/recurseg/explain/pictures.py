@@ -1,8 +1,8 @@
-"""What an explanation is made of: pictures that a slider moves, and tables; how they look is the report's affair."""
+"""What an explanation is made of: moving pictures, curves and tables; how they look is the report's affair."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -65,6 +65,29 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """Lines over steps.
+
+    Attributes:
+        name: Of its SVG file, lower case with underscores.
+        title: Heading.
+        text: How to read it.
+        steps: What each step is called, a few characters each.
+        axis: What the steps are.
+        lines: Name of a line → its value at each step, NaN where there is none.
+        own: The step that is explained, which is marked.
+    """
+
+    name: str
+    title: str
+    text: str
+    steps: Sequence[str]
+    axis: str
+    lines: Mapping[str, Sequence[float]]
+    own: int
+
+
+@dataclass(frozen=True)
 class Table:
     """Numbers with a heading, all as text; the first column names the row."""
 
@@ -82,7 +105,7 @@ class Explanation:
         model: Its name.
         case: Id of the case.
         facts: (what, value) of the voxel, in words.
-        parts: Pictures and tables in the order in which they are read.
+        parts: Pictures, curves and tables in the order in which they are read.
         numbers: The same as plain data, for `explain.json`.
         notes: What was chosen and what it leaves out.
     """
@@ -90,6 +113,6 @@ class Explanation:
     model: str
     case: str
     facts: list[tuple[str, str]]
-    parts: list[Part | Table] = field(default_factory=list)
+    parts: list[Part | Curve | Table] = field(default_factory=list)
     numbers: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

@@ -50,7 +50,7 @@ def _pyramids(scene: Scene, layer: Sequence[SweepContext]) -> Part:
 
     def mixed(axis: int | None) -> Picture:
         return picture(
-            f"all, {plane_title(dims, axis)}",
+            f"all, {plane_title(scene.letters, axis)}",
             np.stack(volumes, axis=-1),
             voxel,
             axis,
@@ -67,7 +67,7 @@ def _pyramids(scene: Scene, layer: Sequence[SweepContext]) -> Part:
         bound = pyramid_bound(volumes[0].shape, voxel, axis=context.axis, backward=context.backward, kernel=kernel)
         name = names[context.direction]
         return picture(
-            name if dims == 2 or axis == 0 else f"{name}, {plane_title(dims, axis)}",
+            name if dims == 2 or axis == 0 else f"{name}, {plane_title(scene.letters, axis)}",
             context.direct,
             voxel,
             axis,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from recurseg.explain.pictures import Part, Table
+from recurseg.explain.pictures import Curve, Part, Table
 from recurseg.explain.scene import Scene
 
 BUILT_IN = {
     "pyramid_lstm": "recurseg.explain.pyramid_lstm",
     **dict.fromkeys(("shamann", "bi_mann", "bi_lstm", "no_memory"), "recurseg.explain.patch_reader"),
     **dict.fromkeys(("cross_modality", "encoder_decoder", "k_unet"), "recurseg.explain.slice_reader"),
+    "gamma_net": "recurseg.explain.gamma_net",
+    "hgru_classifier": "recurseg.explain.hgru_classifier",
 }
 """Name of a model → the module that registers its explainer, imported when it is first asked for."""
 
@@ -23,11 +25,11 @@ class Inside:
     """What an explainer finds.
 
     Attributes:
-        parts: Pictures and tables.
+        parts: Pictures, curves and tables.
         numbers: The same as plain data; its keys join those of `explain.json`.
     """
 
-    parts: list[Part | Table]
+    parts: Sequence[Part | Curve | Table]
     numbers: dict[str, Any] = field(default_factory=dict)
 
 

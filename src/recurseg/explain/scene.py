@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from recurseg.data.case import Case
 from recurseg.errors import ConfigError, did_you_mean
+from recurseg.explain.choice import choose_frame, choose_voxel
+from recurseg.explain.cine import follow, frames_seen, join_frames
 from recurseg.explain.coordinates import prepared_voxel, stored_voxel
+from recurseg.inference.classify import whole_image
 from recurseg.inference.predictor import Segmenter, match_modalities
-from recurseg.inference.tiling import predict_probabilities
 from recurseg.models import accepts_missing, spatial_dims_of
 from recurseg.preprocess import Prepared, prepare
 
@@ -28,16 +30,19 @@ class Scene:
 
     Attributes:
         model: In evaluation mode, on its device.
-        image: `(1, C, *window)` as the model takes it, on its device.
-        voxel: Index into the window.
+        image: `(1, C, *window)` as the model takes it, on its device. The window of a cine begins with the time.
+        voxel: Index into the window; empty where whole images are classified.
         target: Class whose logit is explained; 0 where images are completed.
         class_names: Index = class; empty where images are completed.
         modalities: Names of the channels.
         spacing: Millimetres per voxel of the window's axes.
         planes: For each axis of the window, what each plane is called, numbered as in the file.
-        stored: The voxel as an index into the file's array.
+        stored: The voxel as an index into the file's array, that of time left out.
         whole: Spatial shape of the prepared case that the window is a part of.
         present: bool `(1, C)`, which channels the case has; the others are 0. None: all of them.
+        frame: The one of a cine that is explained, counted from 0; None where there are no frames.
+        at_once: Frames of a cine that go through the network together; the next begin with the state that they end
+            with. None: the network sees no time, the window has no such axis.
     """
 
     model: nn.Module
@@ -51,10 +56,22 @@ class Scene:
     stored: tuple[int, ...]
     whole: tuple[int, ...]
     present: Tensor | None = None
+    frame: int | None = None
+    at_once: int | None = None
 
     @property
     def dims(self) -> int:
-        return len(self.voxel)
+        return self.image.ndim - 2
+
+    @property
+    def letters(self) -> str:
+        """A letter for each axis of the window: "HW", "DHW" or "THW"."""
+        return ("DHW" if self.at_once is None else "THW")[-self.dims :]
+
+    @property
+    def walk(self) -> str:
+        """What one walks along through the first of three axes."""
+        return "section" if self.at_once is None else "frame"
 
     @property
     def completes(self) -> bool:
@@ -72,7 +89,12 @@ class Scene:
         return [name if n in self.there else f"{name}: absent" for n, name in enumerate(self.modalities)]
 
     def answer(self, image: Tensor) -> Tensor:
-        """The model's logits `(B, K, *window)` of images `(B, C, *window)` that have the channels of the case."""
+        """The model's logits `(B, K, *window)` of images `(B, C, *window)` that have the channels of the case.
+
+        Of a model that classifies whole images `(B, K)`.
+        """
+        if self.at_once is not None:
+            return follow(self.model, image, self.at_once)
         return (
             self.model(image)
             if self.present is None
@@ -106,38 +128,51 @@ def make_scene(
     *,
     voxel: Sequence[int] | None = None,
     class_name: str | None = None,
+    frame: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[Scene, list[str]]:
-    """Chooses voxel, class and window.
+    """Chooses voxel, class, frame and window.
 
     Args:
         segmenter: The model; its window bounds the window, and so memory.
-        case: To look at.
-        voxel: Index into the file's array, in its axis order; by default the middle of the largest foreground
-            component of the prediction in the central section, or where a completed image differs most.
+        case: To look at. Of a cine one frame is explained: by itself, or together with those that the network sees.
+        voxel: Index into the file's array, in its axis order, that of time left out; by default the middle of the
+            largest foreground component of the prediction in the central section, or where a completed image differs
+            most. None where whole images are classified.
         class_name: Whose logit is explained; by default the class that the model gives the voxel.
+        frame: Of a cine, counted from 0; by default the first with a label, else with a name, else the last.
         progress: Called with the fraction done of the prediction that finds a voxel.
 
     Returns:
         The scene, and notes on what was chosen.
 
     Raises:
-        ConfigError: The voxel lies outside the volume, or the class is unknown.
+        ConfigError: The voxel lies outside the volume, there is no such frame, or the class is unknown.
         DataError: As `Segmenter.predict`.
     """
     spec = segmenter.spec
     if class_name is not None and class_name not in spec.class_names:
         raise ConfigError(f"unknown class '{class_name}'{did_you_mean(class_name, spec.class_names)}")
+    if spec.task == "classification" and voxel is not None:
+        raise ConfigError(f"voxel {','.join(map(str, voxel))}: {spec.model} classifies whole images: leave it out")
     wanted = None if class_name is None else spec.class_names.index(class_name)
     case = match_modalities(case, spec.modalities, missing=accepts_missing(segmenter.model))
-    prepared = prepare(case, spec.preprocessing, modalities=spec.modalities)
-    notes = [f"The case has no {', '.join(case.missing)}: the network looks at the others."] if case.missing else []
-    if voxel is None:
-        at, how = choose_voxel(segmenter, prepared, wanted, progress)
-        notes.append(how)
+    frame, notes = choose_frame(case, frame)
+    together = frame if spec.frames != "each" else None
+    if frame is not None and together is None:
+        case = case.frame(frame)
+    prepared = prepare(replace(case, label=None), spec.preprocessing, modalities=spec.modalities)
+    if case.missing:
+        notes.append(f"The case has no {', '.join(case.missing)}: the network looks at the others.")
+    if spec.task == "classification":
+        scene = _whole(segmenter, prepared, case)
     else:
-        at = prepared_voxel(voxel, prepared.geometry)
-    scene = _window(segmenter, prepared, at)
+        if voxel is None:
+            at, how = choose_voxel(segmenter, prepared, wanted, frame=together, progress=progress)
+            notes.append(how)
+        else:
+            at = prepared_voxel(voxel, prepared.geometry)
+        scene = _window(segmenter, prepared, at) if together is None else _series(segmenter, prepared, at, together)
     with torch.no_grad():
         answer = scene.answer(scene.image)[(0, slice(None), *scene.voxel)]
     if scene.completes:
@@ -151,73 +186,39 @@ def make_scene(
             f"{' × '.join(map(str, scene.whole))}, so that memory stays bounded; what lies outside is not seen, and "
             "neighbouring windows are not blended in as they are in a prediction."
         )
-    return replace(scene, target=target), notes
+    return replace(scene, target=target, frame=frame), notes
 
 
-def choose_voxel(
-    segmenter: Segmenter,
-    prepared: Prepared,
-    wanted: int | None,
-    progress: Callable[[float], None] | None = None,
-) -> tuple[tuple[int, ...], str]:
-    """A voxel worth explaining, on the prepared grid, and how it was found.
-
-    Args:
-        segmenter: Predicts the central section, within a slab as thick as its window.
-        prepared: The case.
-        wanted: Class to look for; None for any foreground.
-        progress: Called with the fraction done.
-    """
-    spec, image = segmenter.spec, prepared.image
-    slab, section = image, 0
-    if image.ndim == 4:
-        depth = min(
-            spec.window[0] if len(spec.window) == 3 and spatial_dims_of(segmenter.model) == 3 else 1, image.shape[1]
-        )
-        middle = image.shape[1] // 2
-        first = min(max(middle - depth // 2, 0), image.shape[1] - depth)
-        slab, section = image[:, first : first + depth], middle - first
-    scores = predict_probabilities(
-        segmenter.model,
-        slab,
-        window=spec.window,
-        overlap=spec.overlap,
-        present=prepared.present,
-        progress=progress,
+def _whole(segmenter: Segmenter, prepared: Prepared, case: Case) -> Scene:
+    """The scene of an image that is classified whole."""
+    image = torch.from_numpy(whole_image(prepared.image, case.id))[None].to(segmenter.device)
+    return Scene(
+        model=segmenter.model,
+        image=image,
+        voxel=(),
+        target=0,
+        class_names=segmenter.spec.class_names,
+        modalities=_channel_names(segmenter),
+        spacing=prepared.spacing,
+        planes=(),
+        stored=(),
+        whole=tuple(image.shape[2:]),
     )
-    if image.ndim == 4:
-        scores, slab = scores[:, section], slab[:, section]
-    if spec.task == "regression":
-        change = np.abs(scores[0] - slab[0])
-        place, how = np.unravel_index(change.argmax(), change.shape), "The voxel is where the network changes most."
-    else:
-        place, how = _middle(scores, wanted, spec.class_names)
-    at = tuple(int(index) for index in place)
-    return (at if image.ndim == 3 else (image.shape[1] // 2, *at)), how
 
 
-def _middle(scores: np.ndarray, wanted: int | None, class_names: Sequence[str]) -> tuple[Sequence[int], str]:
-    """The middle of the largest piece of `(K, H, W)`, and how it was found."""
-    import cc3d
-    from scipy.ndimage import distance_transform_edt
-
-    labels = scores.argmax(axis=0)
-    mask = labels > 0 if wanted is None else labels == wanted
-    what = "foreground" if wanted is None else f"'{class_names[wanted]}'"
-    if mask.any():
-        piece = cc3d.largest_k(mask, k=1, connectivity=8, binary_image=True) != 0
-        depth = np.asarray(distance_transform_edt(np.pad(piece, 1)))[1:-1, 1:-1]
-        points = np.argwhere(depth >= depth.max() / 2)  # not at its edge, where the model is in doubt
-        place = points[np.square(points - np.argwhere(piece).mean(axis=0)).sum(axis=1).argmin()].tolist()
-        return place, f"The voxel is the middle of the largest {what} piece of the prediction in the central section."
-    score = scores[1:].max(axis=0) if wanted is None else scores[wanted]
-    place = [int(index) for index in np.unravel_index(score.argmax(), score.shape)]
-    return place, f"The voxel is where {what} scores highest in the central section: the prediction has none there."
+def _series(segmenter: Segmenter, prepared: Prepared, at: tuple[int, ...], frame: int) -> Scene:
+    """The scene of a cine whose frames the network sees together; sections that are streamed are not cut."""
+    spec, image = segmenter.spec, prepared.image
+    seen, own = frames_seen(spec, frame, image.shape[1])
+    if spec.frames == "stream":
+        segmenter = replace(segmenter, spec=spec.model_copy(update={"window": image.shape[-2:]}))
+    each = [replace(prepared, image=image[:, number], geometry=prepared.geometry.frame) for number in seen]
+    scenes = [_window(segmenter, one, at) for one in each]
+    return join_frames(scenes, [f"frame {number}" for number in seen], own, spec.window[0])
 
 
 def _window(segmenter: Segmenter, prepared: Prepared, at: tuple[int, ...]) -> Scene:
     spec, shape = segmenter.spec, prepared.image.shape[1:]
-    added = spec.preprocessing.channels(spec.modalities)[len(spec.modalities) :]
     sides = ((1,) * (len(shape) - len(spec.window)) + tuple(spec.window))[-len(shape) :]
     if spatial_dims_of(segmenter.model) < len(shape):
         sides = (1, *sides[1:])
@@ -239,13 +240,19 @@ def _window(segmenter: Segmenter, prepared: Prepared, at: tuple[int, ...]) -> Sc
         voxel=inside,
         target=0,
         class_names=spec.class_names,
-        modalities=[*spec.modalities, *(f"{name}, equalised" for name, _ in added)],
+        modalities=_channel_names(segmenter),
         spacing=spacing,
         planes=planes,
         stored=stored_voxel(at, prepared.geometry),
         whole=tuple(whole),
         present=None if prepared.present is None else torch.from_numpy(prepared.present)[None].to(segmenter.device),
     )
+
+
+def _channel_names(segmenter: Segmenter) -> list[str]:
+    names = segmenter.spec.modalities
+    added = segmenter.spec.preprocessing.channels(names)[len(names) :]
+    return [*names, *(f"{name}, equalised" for name, _ in added)]
 
 
 def _plane_names(prepared: Prepared, at, corner, sides) -> tuple[list[str], ...]:

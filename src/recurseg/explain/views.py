@@ -14,20 +14,15 @@ MOST_STEPS = 32
 """Planes that a slider offers; of more, evenly spaced ones."""
 
 
-def axis_letters(dims: int) -> str:
-    """ "DHW" or "HW"."""
-    return "DHW"[-dims:]
-
-
 def plane_axes(dims: int, axis: int | None) -> tuple[int, int]:
     """The two axes that run down and across a picture; `axis` is the one that it cuts, None for an image."""
     down, across = (other for other in range(dims) if other != axis)
     return down, across
 
 
-def plane_title(dims: int, axis: int | None) -> str:
+def plane_title(letters: str, axis: int | None) -> str:
     """What runs down and across: "D down, W across"."""
-    down, across = (axis_letters(dims)[other] for other in plane_axes(dims, axis))
+    down, across = (letters[other] for other in plane_axes(len(letters), axis))
     return f"{down} down, {across} across"
 
 
@@ -56,15 +51,15 @@ def picture(
     Args:
         title: Of the picture.
         volume: `(*spatial)`, or `(*spatial, N)` for N sources.
-        voxel: Is marked.
+        voxel: Is marked; empty: nothing is.
         axis: Axis that the planes cut; None for an image.
-        spacing: Size of a voxel an axis.
+        spacing: Size of a voxel an axis of the volume.
         steps: Indices of the planes along `axis`; None for the voxel's own alone.
         box: The part of each axis that is shown.
         bound: bool `(*spatial)`: its edge is drawn.
         colours: As in `Picture`, like `top`, `decades` and `sources`.
     """
-    dims = len(voxel)
+    dims = len(spacing)
     down, across = plane_axes(dims, axis)
     sides = [slice(0, size) for size in volume.shape[:dims]] if box is None else list(box)
     chosen = [0] if axis is None else [voxel[axis]] if steps is None else list(steps)
@@ -83,7 +78,7 @@ def picture(
         top=top,
         decades=decades,
         sources=sources,
-        mark=(voxel[down] - corner[down], voxel[across] - corner[across]),
+        mark=(voxel[down] - corner[down], voxel[across] - corner[across]) if voxel else None,
         mark_step=None if axis is None or steps is None else chosen.index(voxel[axis]),
         bound=None if bound is None else stack(bound),
         pixel=(spacing[down], spacing[across]),

@@ -1,4 +1,4 @@
-"""What a network says without its memory of other slices, and without each modality in turn."""
+"""What a network says without a part of itself or of its input: slice readers without memory and modalities."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Answer:
 def whole_answer(scene: Scene) -> Answer:
     """The answer with everything."""
     with torch.no_grad():
-        return _answer(scene, "", scene.answer(scene.image))
+        return answer_of(scene, "", scene.answer(scene.image))
 
 
 def answer_without_memory(scene: Scene) -> Answer:
     """The answer when each slice is read by itself."""
     with torch.no_grad(), memory_cut(scene):
-        return _answer(scene, "memory", scene.answer(scene.image))
+        return answer_of(scene, "memory", scene.answer(scene.image))
 
 
 def answer_without(scene: Scene, modality: int) -> Answer:
@@ -52,31 +52,31 @@ def answer_without(scene: Scene, modality: int) -> Answer:
     present = torch.zeros(1, len(scene.modalities), dtype=torch.bool, device=scene.image.device)
     present[0, [other for other in scene.there if other != modality]] = True
     with torch.no_grad():
-        return _answer(scene, scene.modalities[modality], scene.model(scene.image, present=present))
+        return answer_of(scene, scene.modalities[modality], scene.model(scene.image, present=present))
 
 
 def memory_part(scene: Scene, whole: Answer, cut: Answer) -> Part:
     """The answer with and without memory side by side, and what differs."""
-    change = _change(whole, cut)
+    changes = changes_of(whole, [cut])
     text = (
         f"The probability of {scene.class_names[scene.target]} with everything; without memory, where the sequence "
         "model reads each slice as if there were no other; and the absolute difference, on a scale that ends at "
-        f"{_top([change]):.2g}."
+        f"{largest_change(changes):.2g}."
     )
-    row = [_image(scene), *_probabilities(scene, [whole, cut]), *_changes(scene, [cut], [change])]
-    return _part(scene, "without_memory", "With and without memory", text, [row])
+    row = [image_view(scene), *probability_views(scene, [whole, cut]), *change_views(scene, [cut], changes)]
+    return withheld_part(scene, "without_memory", "With and without memory", text, [row])
 
 
 def modalities_part(scene: Scene, whole: Answer, less: Sequence[Answer]) -> Part:
     """The answer without each modality in turn, and what differs."""
-    changes, network = [_change(whole, one) for one in less], network_of(scene)
+    changes, network = changes_of(whole, less), network_of(scene)
     left = " The fusion scales up what is left." if isinstance(network, CrossModality) and network.fusions else ""
     text = (
         f"The probability of {scene.class_names[scene.target]} when one more modality is missing, and the absolute "
-        f"difference, on a scale that ends at {_top(changes):.2g}.{left}"
+        f"difference, on a scale that ends at {largest_change(changes):.2g}.{left}"
     )
-    rows = [_probabilities(scene, [whole, *less]), [_image(scene), *_changes(scene, less, changes)]]
-    return _part(scene, "without_modalities", "Without each modality", text, rows)
+    rows = [probability_views(scene, [whole, *less]), [image_view(scene), *change_views(scene, less, changes)]]
+    return withheld_part(scene, "without_modalities", "Without each modality", text, rows)
 
 
 def without_numbers(scene: Scene, whole: Answer, less: Sequence[Answer]) -> list[dict[str, Any]]:
@@ -87,9 +87,9 @@ def without_numbers(scene: Scene, whole: Answer, less: Sequence[Answer]) -> list
             "logit": one.logit,
             "probability": float(one.probability[scene.voxel]),
             "class": scene.class_names[int(one.labels[scene.voxel])],
-            "change": float(_change(whole, one).mean()),
-            "change_at_most": float(_change(whole, one).max()),
-            "change_by_section": _change(whole, one).mean(axis=(1, 2)).tolist(),
+            "change": float(change.mean()),
+            "change_at_most": float(change.max()),
+            "change_by_section": np.atleast_1d(change.mean(axis=(-2, -1))).tolist(),
             "other_class": float((one.labels != whole.labels).mean()),
             "dice": {
                 name: dice(one.labels == label, whole.labels == label)
@@ -97,7 +97,7 @@ def without_numbers(scene: Scene, whole: Answer, less: Sequence[Answer]) -> list
                 if label
             },
         }
-        for one in less
+        for one, change in zip(less, changes_of(whole, less), strict=True)
     ]
 
 
@@ -136,43 +136,54 @@ def without_table(scene: Scene, whole: Answer, numbers: Sequence[dict[str, Any]]
     )
 
 
-def _answer(scene: Scene, without: str, logits: Tensor) -> Answer:
+def answer_of(scene: Scene, without: str, logits: Tensor) -> Answer:
+    """The answer that logits `(1, K, *window)` give."""
     found = logits[0].float()
     return Answer(without, answer_map(scene, found), labels(found), float(scene.logit(logits)))
 
 
-def _change(whole: Answer, one: Answer) -> np.ndarray:
-    return np.abs(one.probability - whole.probability)
+def changes_of(whole: Answer, less: Sequence[Answer]) -> list[np.ndarray]:
+    """Absolute differences of probabilities."""
+    return [np.abs(one.probability - whole.probability) for one in less]
 
 
-def _top(changes: Sequence[np.ndarray]) -> float:
+def largest_change(changes: Sequence[np.ndarray]) -> float:
+    """Where the scale of changes ends."""
     return max(LEAST_CHANGE, *(float(change.max()) for change in changes))
 
 
-def _probabilities(scene: Scene, answers: Sequence[Answer]) -> list[Picture]:
+def probability_views(scene: Scene, answers: Sequence[Answer]) -> list[Picture]:
+    """The probability of the explained class in each answer."""
     titles = [f"without {one.without}" if one.without else "with everything" for one in answers]
     return [_view(scene, title, one.probability) for title, one in zip(titles, answers, strict=True)]
 
 
-def _changes(scene: Scene, answers: Sequence[Answer], changes: Sequence[np.ndarray]) -> list[Picture]:
-    top = _top(changes)
+def change_views(scene: Scene, answers: Sequence[Answer], changes: Sequence[np.ndarray]) -> list[Picture]:
+    """What is different in each answer, on one scale."""
+    top = largest_change(changes)
     return [
         _view(scene, f"{one.without} changes it by at most {change.max():.2g}", change, top=top)
         for one, change in zip(answers, changes, strict=True)
     ]
 
 
-def _image(scene: Scene) -> Picture:
+def image_view(scene: Scene) -> Picture:
+    """The first modality that is there."""
     first = scene.there[0]
     return _view(scene, scene.modalities[first], scene.channels[first], colours="grey")
 
 
 def _view(scene: Scene, title: str, volume: np.ndarray, **options: Any) -> Picture:
+    if scene.dims == 2:
+        return picture(title, volume, scene.voxel, None, spacing=scene.spacing, **options)
     steps = chosen_planes(volume.shape[0], scene.voxel[0])
     return picture(title, volume, scene.voxel, 0, steps=steps, spacing=scene.spacing, **options)
 
 
-def _part(scene: Scene, name: str, title: str, text: str, rows: Sequence[Sequence[Picture]]) -> Part:
+def withheld_part(scene: Scene, name: str, title: str, text: str, rows: Sequence[Sequence[Picture]]) -> Part:
+    """Such pictures with a slider over sections, where there are any."""
+    if scene.dims == 2:
+        return Part(name, title, text, rows)
     steps = chosen_planes(scene.image.shape[2], scene.voxel[0])
     names = [scene.planes[0][step] for step in steps]
     return Part(name, title, text, rows, steps=names, start=steps.index(scene.voxel[0]), axis="Section")

@@ -1,4 +1,4 @@
-"""`explain.html`: an explanation as one page that opens from disk, its figures as PNG, its numbers as JSON."""
+"""`explain.html`: an explanation as one page that opens from disk, its figures as PNG or SVG, its numbers as JSON."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ import numpy as np
 
 from recurseg import __version__
 from recurseg.data.files import require_writable, write_json, write_text
-from recurseg.explain import Explanation, Part, Picture, explain_case, open_case
+from recurseg.explain import Curve, Explanation, Part, Picture, Table, explain_case, open_case
 from recurseg.report import layers
 from recurseg.report.colours import SOURCES, colour, heat_colours, hexadecimal
+from recurseg.report.curve import draw_curve
 from recurseg.report.figures import shown_ratio, to_scale, write_figure
 from recurseg.report.html import render_page
+from recurseg.report.svg import svg_uri, write_svg
 
 BOUND = (140, 160, 175)
 """Colour of the line around what cannot be left."""
@@ -33,6 +35,7 @@ def explain(
     out: Path | str,
     voxel: Sequence[int] | None = None,
     class_name: str | None = None,
+    frame: int | None = None,
     window: Sequence[int] | None = None,
     device: str = "auto",
     plugin: str | None = None,
@@ -44,9 +47,10 @@ def explain(
         run: Run folder or package.
         case: Image file, or folder of one case.
         out: Folder for `explain.html`, `explain.json` and the figures.
-        voxel: Index into the file's array, in its axis order, counted from 0; by default the middle of the largest
-            foreground component of the prediction in the central section.
+        voxel: Index into the file's array, in its axis order, counted from 0, that of time left out; by default the
+            middle of the largest foreground component of the prediction in the central section.
         class_name: Whose logit is explained; by default the class that the model gives the voxel.
+        frame: Of a cine, counted from 0; by default the first with a label, else with a name ("ED"), else the last.
         window: Size of what is looked at, instead of the package's window; smaller ones need less memory and time.
         device: As for `recurseg.load`, like `plugin`.
         quiet: Whether to show no progress bar.
@@ -55,7 +59,8 @@ def explain(
         The explanation; its files are written.
 
     Raises:
-        ConfigError: The voxel lies outside the volume, the class is unknown, or the path holds several cases.
+        ConfigError: The voxel lies outside the volume, there is no such frame, the class is unknown, or the
+            path holds several cases.
         DataError: The package or the case cannot be read.
         ResourceError: `out` cannot be written.
     """
@@ -77,7 +82,12 @@ def explain(
             return shown
 
         explanation = explain_case(
-            segmenter, chosen, voxel=voxel, class_name=class_name, progress=lambda fraction: bar().within(fraction)
+            segmenter,
+            chosen,
+            voxel=voxel,
+            class_name=class_name,
+            frame=frame,
+            progress=lambda fraction: bar().within(fraction),
         )
     write_explanation(explanation, out)
     return explanation
@@ -96,7 +106,7 @@ def write_explanation(explanation: Explanation, out: Path) -> Path:
     Raises:
         ResourceError: The folder cannot be written.
     """
-    figures = [write_figure(part, out / f"{part.name}.png") for part in explanation.parts if isinstance(part, Part)]
+    figures = [_written(part, out) for part in explanation.parts if not isinstance(part, Table)]
     write_json(out / "explain.json", {**explanation.numbers, "figures": [figure.name for figure in figures]})
     page = out / "explain.html"
     write_text(page, render(explanation))
@@ -106,7 +116,7 @@ def write_explanation(explanation: Explanation, out: Path) -> Path:
 def render(explanation: Explanation) -> str:
     """The page as HTML."""
     stops = ", ".join(hexadecimal(rgb) for rgb in heat_colours()[::17])
-    parts = [_part(part) if isinstance(part, Part) else part for part in explanation.parts]
+    parts = [_shown(part) for part in explanation.parts]
     return render_page(
         "explain.html.j2",
         styles=["style.css", "explain.css"],
@@ -116,10 +126,25 @@ def render(explanation: Explanation) -> str:
         facts=explanation.facts,
         notes=explanation.notes,
         parts=parts,
-        moving=[_moving(part) if isinstance(part, dict) else None for part in parts],
+        moving=[_moving(part) if "steps" in part else None for part in parts],
         heat=stops,
         version=__version__,
     )
+
+
+def _written(part: Part | Curve, out: Path) -> Path:
+    if isinstance(part, Part):
+        return write_figure(part, out / f"{part.name}.png")
+    return write_svg(draw_curve(part), out / f"{part.name}.svg")
+
+
+def _shown(part: Part | Curve | Table) -> dict[str, Any]:
+    """What the template needs of a part, under a key that says what it is: pictures, a plot or a table."""
+    if isinstance(part, Part):
+        return _part(part)
+    if isinstance(part, Curve):
+        return {"title": part.title, "text": part.text, "plot": svg_uri(draw_curve(part))}
+    return {"title": part.title, "text": part.text, "columns": part.columns, "rows": part.rows}
 
 
 def _part(part: Part) -> dict[str, Any]:
@@ -135,6 +160,7 @@ def _part(part: Part) -> dict[str, Any]:
         "start": part.start,
         "axis": part.axis,
         "sources": [(name, hexadecimal(SOURCES[i])) for i, name in enumerate(mixed)],
+        "marked": any(picture.mark for picture in pictures),
         "scale": None if heat is None else (f"10⁻{_superscript(heat.decades)}" if heat.decades else "0"),
     }
 
