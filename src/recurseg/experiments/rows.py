@@ -223,7 +223,7 @@ def _completed(source: Source, run: Run, dataset: Dataset, cache: Path) -> dict[
 
 def _by_section(table: Table, run: Run, held: Dataset) -> list[dict]:
     """Membrane metrics of every section, where what was held out is one stack."""
-    metrics = [m.metric for m in table.measures if METRICS[m.metric].takes == "membrane"]
+    metrics = [id for id in metrics_of(table) if METRICS[id].takes == "membrane"]
     stack = held.cases[0]
     if not metrics or len(held.cases) != 1 or stack.slice_axis is None:
         return []
