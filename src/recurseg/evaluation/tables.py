@@ -85,7 +85,7 @@ def cardiac_table(cardiac: Cardiac) -> Any:
         title=f"hearts of {count} patient{'s' * (count != 1)}, difference = prediction − label",
     )  # fmt: skip
     for heading in ("quantity", "label", "prediction", "bias", "limits of agreement", "MAE", "r"):
-        table.add_column(heading, justify="left" if heading == "quantity" else "right")
+        table.add_column(heading, justify="left" if heading == "quantity" else "right", no_wrap=heading == "quantity")
     table.add_column("95 % interval of bias" if count >= FEWEST else "differences", overflow="fold")
     table.add_column("unit")
     found = cardiac.agreement
