@@ -37,9 +37,8 @@ def evaluate_targets(
     from recurseg.evaluation.result import Evaluation, Row
 
     metric = METRICS["accuracy"]
-    rows = [
-        Row(case, "all images", metric.id, metric(predicted[case], target), "") for case, target in expected.items()
-    ]
+    right = {case: float(agree(predicted[case], target)) for case, target in expected.items()}
+    rows = [Row(case, "all images", metric.id, value, metric.unit) for case, value in right.items()]
     return Evaluation(rows, tags={case: [class_names[target].replace(" ", "_")] for case, target in expected.items()})
 
 
