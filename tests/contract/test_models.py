@@ -21,6 +21,9 @@ SMALL = {
     "cross_modality": {"widths": (4, 6)},
     "encoder_decoder": {"widths": (4, 6), "mrf": "multiply", "sequence": "convlstm"},
     "segnet": {"widths": (4, 6)},
+    "gamma_net": {"filters": (4, 6)},
+    "hgru_classifier": {"channels": 4, "kernel": 5, "time_steps": 3},
+    "feed_forward_classifier": {"channels": 4, "dilations": (1, 2)},
     "k_unet": {"widths": (4, 6), "hidden": 3},
     "unet": {"widths": (8, 12, 16)},
     "light_unet": {"widths": (4, 8, 16)},
@@ -48,6 +51,11 @@ def noise(model: torch.nn.Module, size: tuple[int, int, int] = (5, 7, 6), *, bat
     return torch.randn(batch, CHANNELS, *size[-model.spatial_dims :], generator=generator)
 
 
+def answer(model: torch.nn.Module, image: torch.Tensor, *, classes: int = CLASSES) -> tuple[int, ...]:
+    """Shape of the logits: one for each image of a classifier, else one for each voxel."""
+    return (len(image), classes, *(() if model.task == "classification" else image.shape[2:]))
+
+
 def test_says_what_it_takes(name):
     model = build(name)
     assert model.task in ("segmentation", "regression", "classification")
@@ -56,11 +64,11 @@ def test_says_what_it_takes(name):
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (1, 9, 1), (3, 1, 11), (8, 8, 8), (5, 13, 7)], ids=str)
-def test_logits_have_the_size_of_the_image(name, size):
+def test_logits_have_the_size_of_the_image_or_are_its_own(name, size):
     model = build(name).eval()
     image = noise(model, size)
     logits = model(image)
-    assert logits.shape == (2, CLASSES, *image.shape[2:])
+    assert logits.shape == answer(model, image)
     assert logits.dtype == torch.float32
     assert logits.isfinite().all()
 
@@ -69,7 +77,7 @@ def test_one_class_is_one_logit(name):
     torch.manual_seed(0)
     model = create_model(name, in_channels=1, num_classes=1, **SMALL.get(name, {})).eval()
     image = noise(model)[:, :1]
-    assert model(image).shape == image.shape
+    assert model(image).shape == answer(model, image, classes=1)
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (5, 7, 6)], ids=["one voxel", "odd size"])
@@ -174,3 +182,21 @@ def test_state_is_refused_or_carried_on(name):
                 model(image, state=object())
         else:
             assert model(image, state).isfinite().all()
+
+
+def test_a_cine_is_segmented_frame_by_frame_with_a_memory(name):
+    model = build(name).eval()
+    if model.sequence_axis != "time":
+        return
+    cine = noise(model, batch=10).unflatten(0, (2, 5)).transpose(1, 2)  # (B, C, T, H, W)
+    with torch.no_grad():
+        whole = model(cine)
+        assert whole.shape == (2, CLASSES, *cine.shape[2:])
+        chunks, state = [], None
+        for chunk in cine.split((1, 3, 1), dim=2):
+            logits, state = model(chunk, state, return_state=True)
+            chunks.append(logits)
+        torch.testing.assert_close(torch.cat(chunks, dim=2), whole, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(torch.cat([model(one) for one in cine.split(1)]), whole, rtol=1e-4, atol=1e-5)
+        alone = model(cine[:, :, 2:])[:, :, 0]
+        assert not torch.allclose(alone, whole[:, :, 2], rtol=1e-3, atol=1e-3)

@@ -25,7 +25,9 @@ def draw(*shape, seed=0, dtype=torch.float32):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
-def weights(channels=3, kernel=3, *, affine=True, eta=None, gate_1=True, gamma=True, shared=False, dtype=torch.float32):
+def weights(
+    channels=3, kernel=3, *, affine=True, eta=None, gate_1=True, gamma=True, shared=False, dtype=torch.float32
+):
     parts = iter(range(100, 200))
 
     def some(*shape, scale=0.6):
@@ -77,7 +79,9 @@ def test_fast_equals_the_equations_in_states_and_gradients(rule, kernel, shape, 
     [{"affine": False}, {"gamma": False}, {"shared": True}, {"eta": 1.7}, {"gate_1": False}],
     ids=str,
 )
-@pytest.mark.parametrize("rule", [RULES["fixed"], RULES["original"], RULES["hgru"]], ids=["fixed", "original", "hgru"])
+@pytest.mark.parametrize(
+    "rule", [RULES["fixed"], RULES["original"], RULES["hgru"]], ids=["fixed", "original", "hgru"]
+)
 def test_fast_equals_the_equations_with_every_optional_weight(rule, options):
     x = draw(2, 3, 6, 5, seed=1).requires_grad_()
     attention = draw(2, 3, 6, 5, seed=2).requires_grad_() if "gate_1" in options else None
@@ -117,7 +121,17 @@ def single(**scalars):
 
 
 CELL = single(
-    inhibition=2, excitation=-1, gate_1=1, gate_2=2, bias_1=1, bias_2=-1, alpha=3, mu=0.5, kappa=2, omega=0.25, gamma=0.5
+    inhibition=2,
+    excitation=-1,
+    gate_1=1,
+    gate_2=2,
+    bias_1=1,
+    bias_2=-1,
+    alpha=3,
+    mu=0.5,
+    kappa=2,
+    omega=0.25,
+    gamma=0.5,
 )
 
 

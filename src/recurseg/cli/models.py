@@ -47,4 +47,5 @@ def models(
 def _takes(model: ModelInfo) -> str:
     kinds = {2: "images", 3: "volumes"}
     kind = " or ".join(kinds.values()) if "spatial_dims" in model.options else kinds[model.spatial_dims]
+    kind = f"whole {kind}" if model.task == "classification" else kind
     return kind if model.sequence_axis is None else f"{kind}, recurrent over {model.sequence_axis}"

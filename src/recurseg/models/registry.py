@@ -24,6 +24,9 @@ BUILT_IN = {
     "no_memory": "recurseg.models.shamann",
     "cross_modality": "recurseg.models.cross_modality",
     "encoder_decoder": "recurseg.models.encoder_decoder",
+    "gamma_net": "recurseg.models.gamma_net",
+    "hgru_classifier": "recurseg.models.hgru_classifier",
+    "feed_forward_classifier": "recurseg.models.feed_forward_classifier",
     "segnet": "recurseg.models.segnet",
     "k_unet": "recurseg.models.k_unet",
     "unet": "recurseg.models.unet",
@@ -114,7 +117,8 @@ def create_model(name: str, *, in_channels: int, num_classes: int, **options: An
 
     Returns:
         A module with `forward(image, state=None, *, present=None, return_state=False)`: image
-        `(B, in_channels, *spatial)` of any spatial size to logits `(B, num_classes, *spatial)`.
+        `(B, in_channels, *spatial)` of any spatial size to logits `(B, num_classes, *spatial)`; a classifier's are
+        `(B, num_classes)`.
 
     Raises:
         ConfigError: If the name, an option or its value is unknown or impossible.
