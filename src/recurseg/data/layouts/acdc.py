@@ -78,7 +78,7 @@ class Patient:
 
 def recognise(root: Path, as_: As | None) -> DatasetManifest | None:
     """Recognises the folders of patients, alone or in `training` and `testing`, and the folder of HDF5 files."""
-    patients = [*_official(root)] or _hdf5(root)
+    patients = sorted(_official(root), key=lambda patient: patient.name) or _hdf5(root)
     if not patients:
         return None
     if as_ != "sequence":
