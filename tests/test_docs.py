@@ -217,12 +217,22 @@ def in_the_digit_table(found):
     return [f"{found['accuracy %']:.1f}", f"{found['Dice']:.3f}", f"{found['MSE']:.4f}"]
 
 
+def in_the_road_table(found):
+    return [f"{found['MeanIU %']:.1f}"]
+
+
+def in_the_modality_table(found):
+    return [f"{found[name]:.1f}" for name in ("Dice %, all modalities", "mean over subsets", "lost over subsets")]
+
+
 @pytest.mark.parametrize(
     ("id", "source", "heading", "numbers"),
     [
         ("pyramid_lstm/table1", "isbi2012_em", "### Membranes in electron microscopy", in_the_em_table),
         ("shamann/table1", "cxr_lung", "### Lungs in chest radiographs", in_the_lung_table),
         ("shamann/figure4", "mnist", "### Digits completed", in_the_digit_table),
+        ("cross_modality/table2", "camvid", "### Road scenes", in_the_road_table),
+        ("cross_modality/missing", "brain_tumour", "### Missing modalities", in_the_modality_table),
     ],
 )
 def test_the_readmes_results_are_those_of_the_ledger(id, source, heading, numbers):
