@@ -15,7 +15,10 @@ def plan(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File for the recipe; printed by default.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say why.")] = False,
     as_: Annotated[
-        Literal["stack", "images", "sequence"] | None, typer.Option("--as", help="How to take a folder of 2-D files.")
+        Literal["stack", "images", "sequence"] | None,
+        typer.Option(
+            "--as", help="How to take a folder of 2-D files; 'sequence' also: films of ACDC, not single frames."
+        ),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the recipe as one JSON document.")] = False,
 ) -> None:

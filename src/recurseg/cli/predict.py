@@ -40,7 +40,10 @@ def predict(
         str | None, typer.Option(metavar="MODULE", help="Python module that registers the model, if not built in.")
     ] = None,
     as_: Annotated[
-        Literal["stack", "images", "sequence"] | None, typer.Option("--as", help="How to take folders of 2-D files.")
+        Literal["stack", "images", "sequence"] | None,
+        typer.Option(
+            "--as", help="How to take folders of 2-D files; 'sequence' also: films of ACDC, not single frames."
+        ),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

@@ -40,7 +40,10 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. optimizer.lr=1e-3."),
     ] = None,
     as_: Annotated[
-        Literal["stack", "images", "sequence"] | None, typer.Option("--as", help="How to take a folder of 2-D files.")
+        Literal["stack", "images", "sequence"] | None,
+        typer.Option(
+            "--as", help="How to take a folder of 2-D files; 'sequence' also: films of ACDC, not single frames."
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     plugin: Annotated[str | None, typer.Option(help="Module that registers a model of your own.")] = None,

@@ -13,7 +13,10 @@ from typing import Any
 
 from recurseg.data.case import Case, Volume
 
-PACKAGES = ("recurseg", "torch", "numpy", "scipy", "monai", "nibabel", "SimpleITK", "tifffile", "scikit-image")
+PACKAGES = (
+    "recurseg", "torch", "numpy", "scipy", "monai", "nibabel", "SimpleITK", "tifffile", "h5py", "scikit-image",
+    "opencv-python-headless",
+)  # fmt: skip
 
 
 def data_hashes(cases: Iterable[Case]) -> dict[str, dict[str, str]]:
