@@ -3,7 +3,7 @@
     python examples/phantom_difficulty.py docs/results/phantoms.json
 
 Minutes on one thread. Both see the same held-out images: the last four sections of a stack, the last brain of four,
-the last two tumours of eight, the last eight of 24 radiographs.
+the last two tumours of eight, the last three hearts of twelve, the last eight of 24 radiographs.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from recurseg.data.phantoms.brain_tissue import CLASSES, brain_tissue
 from recurseg.data.phantoms.brain_tissue import DEFAULT_SIZE as BRAIN_SIZE
 from recurseg.data.phantoms.brain_tumour import DEFAULT_SIZE as TUMOUR_SIZE
 from recurseg.data.phantoms.brain_tumour import brain_tumour
+from recurseg.data.phantoms.cardiac_cine import CLASSES as HEART_CLASSES
+from recurseg.data.phantoms.cardiac_cine import DEFAULT_SIZE as HEART_SIZE
+from recurseg.data.phantoms.cardiac_cine import FRAMES, cardiac_cine
 from recurseg.data.phantoms.chest_xray import chest_xray
 from recurseg.data.phantoms.em_membranes import DEFAULT_SIZE as EM_SIZE
 from recurseg.data.phantoms.em_membranes import MEMBRANE, em_membranes
@@ -55,6 +58,22 @@ def tumour_slices() -> tuple[np.ndarray, np.ndarray]:
     heads = [brain_tumour(size=TUMOUR_SIZE, seed=SEED, case=case)[:2] for case in range(8)]
     images = [np.stack([z_score(image) for image in scans.values()]).transpose(3, 0, 2, 1) for scans, _ in heads]
     labels = [(label > 0).transpose(2, 1, 0).astype(np.int64) for _, label in heads]
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def heart_slices(neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+    """Short-axis slices of twelve hearts at end-diastole and end-systole `(N, C, H, W)` and classes `(N, H, W)`.
+
+    The channels are the frame itself and `neighbours` frames on either side of it.
+    """
+    images, labels = [], []
+    for case in range(12):
+        cine = cardiac_cine(size=HEART_SIZE, seed=SEED, case=case)
+        film = z_score(cine.image).transpose(2, 3, 1, 0)
+        for t in (0, cine.end_systole):
+            around = [t, *(t + sign * n for n in range(1, neighbours + 1) for sign in (-1, 1))]
+            images.append(film[:, np.mod(around, FRAMES)])
+            labels.append(cine.label[..., t].transpose(2, 1, 0).astype(np.int64))
     return np.concatenate(images), np.concatenate(labels)
 
 
@@ -124,6 +143,7 @@ def main(out: Path) -> None:
     torch.set_num_threads(1)
     common = {"seed": SEED, "steps": STEPS, "batch": BATCH, "window": WINDOW, "threads": 1}
     brain = {**common, "size": BRAIN_SIZE, "cases": 4, "train": "cases 1-3", "test": "case 4"}
+    heart = {**common, "size": HEART_SIZE, "cases": 12, "train": "cases 1-9", "test": "cases 10-12"}
     results = {
         "machine": platform.machine(),
         "torch": torch.__version__,
@@ -148,6 +168,8 @@ def main(out: Path) -> None:
             "test": "cases 7-8",
             **compare(*tumour_slices(), 2 * TUMOUR_SIZE[0], ("background", "complete tumour")),
         },
+        "cardiac_cine": {**heart, **compare(*heart_slices(0), 6 * HEART_SIZE[0], HEART_CLASSES)},
+        "cardiac_cine, five frames": {**heart, **compare(*heart_slices(2), 6 * HEART_SIZE[0], HEART_CLASSES)},
         "chest_xray": {
             **common,
             "size": CHEST_SIZE,

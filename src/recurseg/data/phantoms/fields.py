@@ -14,7 +14,7 @@ def generator(name: str, seed: int, case: int, size: Sequence[int]) -> np.random
 
 
 def even_coin(name: str, seed: int, case: int) -> int:
-    """0 or 1 by chance, but each once in cases 0 and 1, 2 and 3 and so on: half of an even number of cases, exactly."""
+    """0 or 1 by chance, but each once in cases 0 and 1, in 2 and 3 and so on: exactly half of an even number."""
     return (int(generator(name, seed, case // 2, ()).integers(2)) + case) % 2
 
 

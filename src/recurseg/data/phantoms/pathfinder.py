@@ -81,9 +81,10 @@ def _turns(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _two_contours(rng: np.random.Generator, length: int, canvas: complex) -> np.ndarray:
-    """Two that begin side by side, `(2, length, 2)`; the second ends as far from the first's beginning as a third would.
+    """Two that begin side by side, `(2, length, 2)`, the first's beginning as far from either end as contours reach.
 
-    That distance is drawn before anything is tried and kept, as the first's form is: so neither tells the class.
+    How far the second's end is from there is taken from a third contour before anything is tried, and kept, as is the
+    first's form: so the distance of two discs tells nothing, however many placements fail.
     """
     drawn = _contours(rng, length)
     first, apart = next(drawn), abs(next(drawn)[-1, -1])

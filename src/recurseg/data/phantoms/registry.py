@@ -7,17 +7,24 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from recurseg.data.phantoms.writing import (
+    Size,
+    shown,
+    write_brain,
+    write_cardiac,
+    write_chest,
+    write_em,
+    write_pathfinder,
+    write_tumour,
+)
 from recurseg.errors import ConfigError, ResourceError, did_you_mean
 
 if TYPE_CHECKING:
     from recurseg.data.manifest import DatasetManifest
-
-Size = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ def write_phantom(name: str, out: Path, *, cases: int | None = None, size: Size 
     if cases < 1:
         raise ConfigError(f"phantom {name}: {cases} cases asked for, at least 1 is needed")
     if len(size) != 3 or any(n < least for n, least in zip(size, phantom.smallest, strict=True)):
-        raise ConfigError(f"phantom {name}: size {_shown(size)} is below the least, {_shown(phantom.smallest)}")
+        raise ConfigError(f"phantom {name}: size {shown(size)} is below the least, {shown(phantom.smallest)}")
     if phantom.size[0] == 1 and size[0] > 1:
         raise ConfigError(f"phantom {name}: makes pictures of 1 slice, not {size[0]}; ask for more cases instead")
     if seed < 0:
@@ -93,137 +100,6 @@ def write_phantom(name: str, out: Path, *, cases: int | None = None, size: Size 
     return out
 
 
-def _shown(size: tuple[int, ...]) -> str:
-    return "x".join(map(str, size))
-
-
-def _write_em(folder: Path, cases: int, size: Size, seed: int) -> DatasetManifest:
-    """One stack as image.tif and label.tif; several as images/NAME.tif and labels/NAME.tif."""
-    from recurseg.data.manifest import CaseEntry, DatasetManifest
-    from recurseg.data.phantoms.em_membranes import CELL, MEMBRANE, SPACING, em_membranes
-
-    entries = []
-    for index in range(cases):
-        image, label = em_membranes(size=size, seed=seed, case=index)
-        stem = f"stack_{index + 1:02d}"
-        files = ("image.tif", "label.tif") if cases == 1 else (f"images/{stem}.tif", f"labels/{stem}.tif")
-        for array, file in zip((image, label), files, strict=True):
-            _write_tiff(folder / file, array, SPACING)
-        entries.append(CaseEntry(id="stack" if cases == 1 else stem, images={"EM": files[0]}, label=files[1]))
-    return DatasetManifest(
-        name="em_membranes",
-        modalities=["EM"],
-        classes={0: "cell", 1: "membrane"},
-        label_map={CELL: 0, MEMBRANE: 1},
-        notes=[f"procedural phantom em_membranes, seed {seed}, size {_shown(size)}"],
-        cases=entries,
-    )
-
-
-def _write_brain(folder: Path, cases: int, size: Size, seed: int) -> DatasetManifest:
-    """One folder a case: T1.nii.gz, IR.nii.gz, FLAIR.nii.gz, labels.nii.gz."""
-    from recurseg.data.manifest import CaseEntry, DatasetManifest
-    from recurseg.data.phantoms.brain_tissue import CLASSES, SIGNAL, brain_tissue
-
-    entries = []
-    for index in range(cases):
-        images, label, spacing = brain_tissue(size=size, seed=seed, case=index)
-        name = f"case_{index + 1:02d}"
-        for file, array in {**images, "labels": label}.items():
-            _write_nifti(folder / name / f"{file}.nii.gz", array, spacing)
-        files = {modality: f"{name}/{modality}.nii.gz" for modality in images}
-        entries.append(CaseEntry(id=name, patient=name, images=dict(files), label=f"{name}/labels.nii.gz"))
-    return DatasetManifest(
-        name="brain_tissue",
-        modalities=list(SIGNAL),
-        classes=dict(enumerate(CLASSES)),
-        notes=[f"procedural phantom brain_tissue, seed {seed}, size {_shown(size)}"],
-        cases=entries,
-    )
-
-
-def _write_tumour(folder: Path, cases: int, size: Size, seed: int) -> DatasetManifest:
-    """One folder a case, as in BraTS since 2018: NAME_flair.nii.gz, and so _t1, _t1ce, _t2 and _seg."""
-    from recurseg.data.manifest import CaseEntry, DatasetManifest
-    from recurseg.data.phantoms.brain_tumour import CLASSES, REGIONS, SIGNAL, brain_tumour
-
-    suffixes = dict(zip(SIGNAL, ("flair", "t1", "t1ce", "t2"), strict=True))
-    entries = []
-    for index in range(cases):
-        images, label, spacing, tags = brain_tumour(size=size, seed=seed, case=index)
-        name = f"case_{index + 1:03d}"
-        files = {modality: f"{name}/{name}_{suffix}.nii.gz" for modality, suffix in suffixes.items()}
-        for modality, file in files.items():
-            _write_nifti(folder / file, images[modality], spacing)
-        seg = f"{name}/{name}_seg.nii.gz"
-        _write_nifti(folder / seg, label, spacing)
-        entries.append(CaseEntry(id=name, patient=name, images=dict(files), label=seg, tags=list(tags)))
-    return DatasetManifest(
-        name="brain_tumour",
-        modalities=list(SIGNAL),
-        classes=dict(enumerate(CLASSES)),
-        regions=REGIONS,
-        notes=[f"procedural phantom brain_tumour, seed {seed}, size {_shown(size)}"],
-        cases=entries,
-    )
-
-
-def _write_chest(folder: Path, cases: int, size: Size, seed: int) -> DatasetManifest:
-    """images/NAME.png and masks/NAME.png."""
-    from PIL import Image
-
-    from recurseg.data.manifest import CaseEntry, DatasetManifest
-    from recurseg.data.phantoms.chest_xray import LUNG, chest_xray
-
-    entries = []
-    for index in range(cases):
-        image, label, tags = chest_xray(size=size, seed=seed, case=index)
-        name = f"chest_{index + 1:03d}"
-        files = (f"images/{name}.png", f"masks/{name}.png")
-        for array, file in zip((image, label), files, strict=True):
-            (folder / file).parent.mkdir(exist_ok=True)
-            Image.fromarray(array).save(folder / file)
-        entries.append(CaseEntry(id=name, patient=name, images={"CXR": files[0]}, label=files[1], tags=list(tags)))
-    return DatasetManifest(
-        name="chest_xray",
-        modalities=["CXR"],
-        classes={0: "background", 1: "lung"},
-        label_map={0: 0, LUNG: 1},
-        notes=[
-            f"procedural phantom chest_xray, seed {seed}, size {_shown(size)}",
-            "lungs without heart and mediastinum, above the diaphragm; fluid and opacities in them are labelled lung",
-        ],
-        cases=entries,
-    )
-
-
-def _write_tiff(path: Path, array: np.ndarray, spacing: tuple[float, ...]) -> None:
-    """A multi-page TIFF as ImageJ writes it, spacing (millimetres) given in micrometres."""
-    import tifffile
-
-    path.parent.mkdir(exist_ok=True)
-    section, row, column = (1000 * mm for mm in spacing)
-    tifffile.imwrite(
-        path,
-        array,
-        imagej=True,
-        resolution=(1 / column, 1 / row),
-        metadata={"axes": "ZYX", "spacing": section, "unit": "um"},
-    )
-
-
-def _write_nifti(path: Path, array: np.ndarray, spacing: tuple[float, ...]) -> None:
-    """A NIfTI file, RAS, the origin in the middle of the grid."""
-    import nibabel
-
-    path.parent.mkdir(exist_ok=True)
-    affine = np.diag([*spacing, 1.0])
-    affine[:3, 3] = [-(n - 1) / 2 * s for n, s in zip(array.shape, spacing, strict=True)]
-    image = nibabel.Nifti1Image(array, affine)
-    image.header.set_xyzt_units("mm")
-    nibabel.save(image, path)
-
-
 PHANTOMS: dict[str, Phantom] = {
     phantom.name: phantom
     for phantom in (
@@ -233,7 +109,7 @@ PHANTOMS: dict[str, Phantom] = {
             cases=1,
             size=(20, 256, 256),
             smallest=(1, 32, 32),
-            write=_write_em,
+            write=write_em,
         ),
         Phantom(
             "brain_tissue",
@@ -241,7 +117,7 @@ PHANTOMS: dict[str, Phantom] = {
             cases=4,
             size=(32, 96, 96),
             smallest=(8, 32, 32),
-            write=_write_brain,
+            write=write_brain,
         ),
         Phantom(
             "brain_tumour",
@@ -249,7 +125,7 @@ PHANTOMS: dict[str, Phantom] = {
             cases=8,
             size=(40, 120, 120),
             smallest=(8, 32, 32),
-            write=_write_tumour,
+            write=write_tumour,
         ),
         Phantom(
             "chest_xray",
@@ -257,7 +133,33 @@ PHANTOMS: dict[str, Phantom] = {
             cases=24,
             size=(1, 256, 256),
             smallest=(1, 64, 64),
-            write=_write_chest,
+            write=write_chest,
+        ),
+        *(
+            Phantom(
+                name,
+                f"cine MR of the beating heart, {taken_by}: both ventricles and myocardium, as in ACDC (4-D NIfTI)",
+                cases=20,
+                size=(9, 128, 128),
+                smallest=(4, 48, 48),
+                write=partial(write_cardiac, scanner=scanner),
+            )
+            for name, scanner, taken_by in (
+                ("cardiac_cine", None, "patients of two scanners"),
+                ("cardiac_cine_a", "scanner_a", "the first scanner alone"),
+                ("cardiac_cine_b", "scanner_b", "the second scanner alone"),
+            )
+        ),
+        *(
+            Phantom(
+                name,
+                f"dashed contours of {length} paddles among 15 short ones: do they join two discs? (PNG)",
+                cases=200,
+                size=(1, 300, 300),
+                smallest=(1, 64, 64),
+                write=partial(write_pathfinder, length=length),
+            )
+            for name, length in {"pathfinder": 6, "pathfinder_9": 9, "pathfinder_14": 14}.items()
         ),
     )
 }
