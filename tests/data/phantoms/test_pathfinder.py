@@ -23,7 +23,7 @@ def pictures() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def discs(picture: np.ndarray) -> np.ndarray:
     """Centres of the two discs, `(2, 2)`, rows and columns of the picture of 300 pixels."""
-    found = ndimage.uniform_filter(picture / 255, max(3, round(6 * picture.shape[0] / 300)))
+    found = ndimage.uniform_filter(picture / 255, 2 * round(3 * picture.shape[0] / 300) + 1)
     parts, number = ndimage.label(found > 0.9 * found.max())
     assert number == 2
     return np.array(ndimage.center_of_mass(found, parts, (1, 2))) * 300 / picture.shape[0]
