@@ -32,7 +32,8 @@ class Preset:
         norm: Kind of its norms.
         attention: Variant of GALA that stands in for U1, None: a 1×1 convolution.
         hidden_init: State before the first step.
-        scalars: Initial α, μ, κ, ω, γ; a γ of None is left out, an empty tuple is Xavier-uniform.
+        scalars: Initial α, μ, κ, ω and γ; None: Xavier-uniform.
+        gain: Whether there is a γ.
         eta: Whether each step's state is scaled by a weight of its own.
         shared_kernel: Whether inhibition and excitation have one kernel.
         chronos: Sign of b2's initial `log U(1, T - 1)`; None: b1 and b2 are ∓U(1, 7).
@@ -42,7 +43,8 @@ class Preset:
     norm: Norm
     attention: Variant | None
     hidden_init: HiddenInit
-    scalars: tuple[float | None, ...]
+    scalars: tuple[float, ...] | None
+    gain: bool
     eta: bool
     shared_kernel: bool
     chronos: int | None
@@ -51,27 +53,49 @@ class Preset:
 _THESIS_SCALARS = (0.1, 1.0, 0.5, 0.5, 1.0)
 
 PRESETS: dict[str, Preset] = {
-    "fixed": Preset(Rule(), "affine", "tf", "zeros", _THESIS_SCALARS, False, False, -1),
-    "thesis": Preset(Rule(bias_before_norm=True), "instance", "thesis", "zeros", _THESIS_SCALARS, False, False, None),
+    "fixed": Preset(
+        Rule(),
+        norm="affine",
+        attention="tf",
+        hidden_init="zeros",
+        scalars=_THESIS_SCALARS,
+        gain=True,
+        eta=False,
+        shared_kernel=False,
+        chronos=-1,
+    ),
+    "thesis": Preset(
+        Rule(bias_before_norm=True),
+        norm="instance",
+        attention="thesis",
+        hidden_init="zeros",
+        scalars=_THESIS_SCALARS,
+        gain=True,
+        eta=False,
+        shared_kernel=False,
+        chronos=None,
+    ),
     "original": Preset(
         Rule(rectify_drive=True, joint_gain=True),
-        "affine",
-        "tf",
-        "identity",
-        (0.1, 0.0, 0.1, 0.1, None),
-        False,
-        False,
-        1,
+        norm="affine",
+        attention="tf",
+        hidden_init="identity",
+        scalars=(0.1, 0.0, 0.1, 0.1, 1.0),
+        gain=False,
+        eta=False,
+        shared_kernel=False,
+        chronos=1,
     ),
     "hgru": Preset(
         Rule("tanh", normalise=False, rectify_inhibition=False, joint_gain=True, gate_keeps=True),
-        "none",
-        None,
-        "zeros",
-        (),
-        True,
-        True,
-        1,
+        norm="none",
+        attention=None,
+        hidden_init="zeros",
+        scalars=None,
+        gain=True,
+        eta=True,
+        shared_kernel=True,
+        chronos=1,
     ),
 }
 """Name → cell. "fixed" is the thesis's with its slips mended, "thesis" the thesis's code as it ran, "original" the
@@ -150,7 +174,9 @@ class FGRU(nn.Module):
         bias_1, bias_2 = _gate_biases(channels, steps, chosen.chronos)
         self.bias_1 = None if is_gate else nn.Parameter(bias_1)
         self.bias_2 = nn.Parameter(bias_2)
-        self.alpha, self.mu, self.kappa, self.omega, self.gamma = _scalars(channels, chosen.scalars)
+        scalars = (nn.Parameter(value) for value in _scalars(channels, chosen.scalars))
+        self.alpha, self.mu, self.kappa, self.omega, gamma = scalars
+        self.gamma = gamma if chosen.gain else None
         eta = chosen.eta if per_step_eta is None else per_step_eta
         self.eta = nn.Parameter(torch.ones(steps)) if eta else None
         norms = (steps if norm == "per_step" else 1, 3 if is_gate else 4, channels)
@@ -222,7 +248,7 @@ def _gate_biases(channels: int, steps: int, chronos: int | None) -> tuple[Tensor
     return -drawn, chronos * drawn
 
 
-def _scalars(channels: int, values: tuple[float | None, ...]) -> list[nn.Parameter | None]:
-    if not values:
-        return [nn.Parameter(nn.init.xavier_uniform_(torch.empty(channels, 1)).flatten()) for _ in range(5)]
-    return [None if value is None else nn.Parameter(torch.full((channels,), value)) for value in values]
+def _scalars(channels: int, values: tuple[float, ...] | None) -> list[Tensor]:
+    if values is None:
+        return [nn.init.xavier_uniform_(torch.empty(channels, 1)).flatten() for _ in range(5)]
+    return [torch.full((channels,), value) for value in values]

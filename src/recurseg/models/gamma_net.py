@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -179,7 +179,7 @@ class GammaNet(nn.Module):
         *,
         present: Bool[Tensor, "b c"] | None = None,
         return_state: bool = False,
-    ) -> Float[Tensor, "b k *t h w"] | tuple[Float[Tensor, "b k *t h w"], GammaState]:
+    ) -> Float[Tensor, "b k *t h w"] | tuple[Float[Tensor, "b k *t h w"], GammaState | None]:
         """Computes the logits of an image, or of every frame of a cine.
 
         Args:
@@ -210,7 +210,10 @@ class GammaNet(nn.Module):
                 f"{tuple(image.shape)}: start without 'state'"
             )
         seen = [self._look(padded[0])] * self.time_steps if still else (self._look(frame) for frame in padded)
-        finest, state = self._run(seen, state)
+        finest = []
+        for x in seen:
+            state = self._step(x, state)
+            finest.append(state.hidden[0])
         logits = crop_to(self.readout(torch.cat(finest[-1:] if still else finest)), image.shape[-2:])
         logits = logits if still else logits.unflatten(0, (len(finest), len(image))).movedim(0, 2)
         return (logits, state) if return_state else logits
@@ -223,18 +226,9 @@ class GammaNet(nn.Module):
         """What the convolutions of the finest level make of a frame: all of it that no state takes part in."""
         return self.down[0](self.stem(frame))
 
-    def _run(self, seen: Iterable[Tensor], state: GammaState | None) -> tuple[list[Tensor], GammaState]:
-        """The finest state after each step, and the state after the last."""
-        hidden, step = ([None] * len(self.down), 0) if state is None else state
-        finest = []
-        for x in seen:
-            hidden = self._step(x, hidden, step)
-            finest.append(hidden[0])
-            step += 1
-        return finest, GammaState(tuple(hidden), step)
-
-    def _step(self, x: Tensor, before: Sequence[Tensor | None], step: int) -> list[Tensor]:
-        """The states after one way down and up."""
+    def _step(self, x: Tensor, state: GammaState | None) -> GammaState:
+        """The state after one way down and up."""
+        before, step = ([None] * len(self.down), 0) if state is None else state
         hidden, skips = [], []
         for level, (block, cell) in enumerate(zip(self.down, self.down_cells, strict=True)):
             x = block(F.max_pool2d(x, 2)) if level else x
@@ -249,9 +243,12 @@ class GammaNet(nn.Module):
                 x = self.up[level](torch.cat([x, skips[level]], dim=1))
                 x = self.up_cells[level](x, hidden[level], step=step)
             else:
-                x = self.up_cells[level](hidden[level], self.up[level](x).float(), step=step) + hidden[level]
+                x = (
+                    self.up_cells[level](hidden[level], self.up[level](x).to(hidden[level].dtype), step=step)
+                    + hidden[level]
+                )
             hidden[level] = x
-        return hidden
+        return GammaState(tuple(hidden), step + 1)
 
     def _alone(self, level: int) -> bool:
         """Whether the way up brings the state below this level once: it is what comes up, but from the bottom."""
