@@ -16,7 +16,7 @@ from recurseg.data.case import Case, Volume
 from recurseg.data.series import frames_up_to
 from recurseg.errors import ConfigError
 from recurseg.explain import Curve, Inside, Part, Scene, Table, explain_case
-from recurseg.explain.cine import follow, shown_frame
+from recurseg.explain.cine import shown_frame
 from recurseg.explain.fgru import Place, cells_of, gamma_net_of, gate_of, step_by_step
 from recurseg.explain.fgru_without import answers_without, attention_cut, kernels_cut, top_down_cut
 from recurseg.explain.gamma_net import explain_gamma_net
@@ -137,7 +137,9 @@ def test_a_gate_is_the_sigmoid_of_normed_attention_and_holds_the_rest_back():
     cell, state = model.down_cells[1], draw(1, 6, 10, 12).relu()
     assert isinstance(cell, FGRU)
     assert cell.attention is not None
-    assert cell.scale is not None and cell.shift is not None and cell.bias_1 is not None
+    assert cell.scale is not None
+    assert cell.shift is not None
+    assert cell.bias_1 is not None
     with torch.no_grad():
         gate = gate_of(cell, state, cell.attention(state), 0)
         what = cell.attention.globally(state.amax((2, 3), keepdim=True))
@@ -163,8 +165,7 @@ def test_every_cell_with_a_state_has_a_gate():
 
 
 @pytest.mark.parametrize("which", NETWORKS)
-def test_cutting_the_horizontal_kernels_changes_the_prediction_and_the_page_says_so(which, tmp_path):
-
+def test_cutting_the_horizontal_kernels_changes_the_prediction_and_the_page_says_so(which):
     scene = scene_of(gamma(which))
     whole, less = answers_without(scene)
     kernels = less[0]
@@ -174,6 +175,8 @@ def test_cutting_the_horizontal_kernels_changes_the_prediction_and_the_page_says
     told = inside.numbers["without"][0]
     assert told["change_at_most"] == pytest.approx(np.abs(kernels.probability - whole.probability).max(), rel=1e-4)
     assert told["other_class"] == pytest.approx((kernels.labels != whole.labels).mean())
+    said = f"Without horizontal kernels positions of a level exchange nothing: {100 * told['other_class']:.1f}\u00a0%"
+    assert said in named(inside)["without_pathways"].text
     table = titled(inside)["What is withheld, in numbers"]
     assert isinstance(table, Table)
     assert table.rows[0][0] == "horizontal kernels"
@@ -247,9 +250,7 @@ def test_steps_in_numbers_are_those_of_the_maps():
     curve = titled(inside)["What each step still changes"]
     assert isinstance(curve, Curve)
     assert curve.own == 2
-    np.testing.assert_allclose(
-        curve.lines["mean |change| of the probability"][1:], [n["change"] for n in numbers[1:]]
-    )
+    np.testing.assert_allclose(curve.lines["mean |change| of probability"][1:], [n["change"] for n in numbers[1:]])
 
 
 def test_a_network_of_one_step_and_one_logit_is_shown_too():
@@ -284,12 +285,12 @@ def test_a_cine_in_parts_is_the_cine_whole_in_answer_and_gradient():
     assert (at_once.max(axis=(1, 2)) > 0).all()  # earlier frames matter
 
 
-def test_a_frame_without_those_before_is_the_frame_seen_once():
+def test_a_frame_without_those_before_is_the_image_that_stands_still():
     scene = scene_of(gamma(), frames=3)
     _, less = answers_without(scene)
     assert less[-1].without == "earlier frames"
     with torch.no_grad():
-        alone = follow(scene.model, scene.image[:, :, 2:], 2)[0, :, 0].softmax(0)[1]
+        alone = scene.model(scene.image[:, :, 2]).softmax(1)[0, 1]  # an image is seen three times
     np.testing.assert_allclose(less[-1].probability, alone, rtol=1e-4, atol=1e-5)
     assert shown_frame(scene).voxel == (11, 9)
     assert shown_frame(shown_frame(scene)).dims == 2
@@ -420,10 +421,11 @@ def test_a_classifier_is_shown_step_by_step_and_without_its_horizontal_kernels()
         with kernels_cut(scene.model):
             cut = scene.model(scene.image)
         torch.testing.assert_close(scene.model(scene.image), expected, rtol=0, atol=0)
+        after_two = fewer(scene.image)
     steps, without = inside.numbers["steps"], inside.numbers["without"][0]
     assert len(steps) == 3
     assert steps[2]["probability"] == pytest.approx(float(expected.softmax(1)[0, 1]), rel=1e-4)
-    assert steps[1]["probability"] == pytest.approx(float(fewer(scene.image).softmax(1)[0, 1]), rel=1e-4)
+    assert steps[1]["probability"] == pytest.approx(float(after_two.softmax(1)[0, 1]), rel=1e-4)
     assert without["probability"] == pytest.approx(float(cut.softmax(1)[0, 1]), rel=1e-4)
     assert without["change"] > 1e-3
     assert f"that probability {without['probability']:.3f}" in named(inside)["without_kernels"].text
@@ -482,6 +484,6 @@ def test_the_command_writes_a_page_over_the_frames_of_a_cine(tmp_path: Path, cap
     page = (out / "explain.html").read_text()
     for heading in ("The answer, frame by frame", "Hidden activity of each level", "Without each pathway"):
         assert heading in page
-    assert "Pixels that get another class without: horizontal kernels" in page
+    assert "Without horizontal kernels positions of a level exchange nothing" in page
     assert main([*command, "--frame", "9"]) == 2
     assert "6 frames: the last is 5" in capsys.readouterr().err

@@ -11,10 +11,13 @@ import numpy as np
 from recurseg.explain.answers import LEAST_CHANGE, answer_map, dice, labels
 from recurseg.explain.cine import shown_frame
 from recurseg.explain.fgru import Gate, Place, Step
+from recurseg.explain.fusion_views import percent
 from recurseg.explain.pictures import Curve, Part, Picture, Table
 from recurseg.explain.scene import Scene
 from recurseg.explain.views import chosen_planes
 
+ACROSS = 3
+"""Pictures side by side whose outlines are to be seen."""
 MOST_COLOURS = 6
 """Classes that one picture tells apart by colour."""
 WAYS = {"down": "on the way down", "up": "on the way up"}
@@ -78,7 +81,7 @@ def steps_part(views: StepViews) -> Part:
         names = tuple(scene.class_names[1:])
         row.append(views.picture("classes", each, colours="mixed", sources=names))
         coloured = " Colours are those of the classes."
-    row.append(views.picture("|change| since the step before", changes, top=top))
+    row.append(views.picture("|change| since the one before", changes, top=top))
     if scene.at_once is None:
         text = (
             "The network sees the image again at every step, and its levels keep what they found. Shown is what "
@@ -117,11 +120,14 @@ def steps_numbers(views: StepViews) -> list[dict[str, Any]]:
 
 def steps_curve(views: StepViews, numbers: Sequence[dict[str, Any]]) -> Curve:
     """How much each step changes."""
-    lines = {"change": "mean |change| of the probability", "other_class": "share of pixels that get another class"}
+    lines = {"change": "mean |change| of probability", "other_class": "share of pixels relabelled"}
+    title, text = "What each step still changes", "a network that has converged changes nothing more."
+    if views.scene.at_once is not None:
+        title, text = "What each frame changes", "at first what is unknown comes to rest, then motion is left."
     return views.curve(
         "steps_change",
-        "What each step still changes" if views.scene.at_once is None else "What each frame changes",
-        "Against the step before, over the window; a network that has converged changes nothing more.",
+        title,
+        f"Against the {views.walk.lower()} before, over the window; {text}",
         {said: [np.nan if one[key] is None else one[key] for one in numbers] for key, said in lines.items()},
     )
 
@@ -140,7 +146,7 @@ def steps_table(views: StepViews, numbers: Sequence[dict[str, Any]]) -> Table:
         title=f"The answer, {views.walk.lower()} by {views.walk.lower()}, in numbers",
         text=(
             f"At the voxel: the class, and the probability of {name}. Change: the mean and the largest absolute "
-            "difference of probabilities to the step before. Relabelled: pixels that get another class. Dice: of "
+            "difference of probabilities to the one before. Relabelled: pixels that get another class. Dice: of "
             f"{name}, to the answer that is explained."
         ),
         columns=[views.walk.lower(), "at the voxel", "probability", "change", "at most", "relabelled", "Dice"],
@@ -156,12 +162,13 @@ def activity_part(views: StepViews) -> Part:
         top = max(float(one.max()) for one in maps)
         return views.picture(f"{level_name(level)}: at most {top:.2g}", maps, top=top, outlined=True)
 
+    pictures = [views.image(), *(of(level, maps) for level, maps in enumerate(levels))]
     return views.part(
         "activity",
         "Hidden activity of each level",
         "The mean over channels of the magnitude of each level's state after each step, each level on a scale of its "
         "own, enlarged to the image. The line is the explained class as it is said after the step.",
-        [[views.image(), *(of(level, maps) for level, maps in enumerate(levels))]],
+        [pictures[first : first + ACROSS] for first in range(0, len(pictures), ACROSS)],
     )
 
 
@@ -225,9 +232,9 @@ def _gate_rows(views: StepViews, places: Sequence[Place]) -> list[list[Picture]]
         filled = [empty if gate is None else getattr(gate, what) for gate in gates]
         last = gates[views.own]
         told = {
-            "where": f"attends, {low:.2g} to {high:.2g}",
-            "gate": f"gate, {low:.2g} to {high:.2g}",
-            "held_back": "held back" + ("" if last is None else f": {100 * last.share:.0f} %"),
+            "where": f"attends, {low:.2g} to {high:.2g}".replace("-", "−"),
+            "gate": f"gate, {low:.2g} to {high:.2g}".replace("-", "−"),
+            "held_back": "held back" + ("" if last is None else f": {percent(last.share)}"),
         }
         title = f"{level_name(place.level).split(',')[0]} {place.way}: {told[what]}"
         return views.picture(title, filled, colours=colours, top=high)

@@ -54,7 +54,8 @@ def answers_without(
                 less.append(answer_of(still, name, own(scene.answer(scene.image))))
             progress(done / len(cuts))
         if scene.at_once is not None and scene.voxel[0]:
-            less.append(answer_of(still, EARLIER, model(still.image[:, :, None])[:, :, 0]))
+            repeated = still.image[:, :, None].expand(-1, -1, scene.voxel[0] + 1, -1, -1)
+            less.append(answer_of(still, EARLIER, scene.answer(repeated)[:, :, -1]))
     return whole, less
 
 
@@ -67,18 +68,21 @@ def pathways_part(scene: Scene, whole: Answer, less: Sequence[Answer]) -> Part:
         less: Without each.
     """
     means = {
-        KERNELS: "the horizontal kernels of all levels are 0, so that positions of a level exchange nothing",
-        TOP_DOWN: "nothing comes down from the states of coarser levels",
-        ATTENTION: "the attention of a channel says the same at every position, its mean",
-        EARLIER: "the frame is seen by itself, once",
+        KERNELS: "positions of a level exchange nothing",
+        TOP_DOWN: "nothing comes down from coarser levels",
+        ATTENTION: "each channel is gated alike everywhere, by the mean of its attention",
+        EARLIER: "the frame stands in the place of all before it",
     }
     changes = changes_of(whole, less)
-    told = "; ".join(f"without {one.without}, {means[one.without]}" for one in less)
-    moved = ", ".join(f"{one.without} {(one.labels != whole.labels).mean():.1%}" for one in less)
+    told = " ".join(
+        f"Without {one.without} {means[one.without]}: {100 * (one.labels != whole.labels).mean():.1f}\u00a0% of the "
+        "pixels get another class."
+        for one in less
+    )
     text = (
-        f"The probability of {scene.class_names[scene.target]} with everything; {told}; and the absolute difference, "
-        f"on a scale that ends at {largest_change(changes):.2g}. Pixels that get another class without: "
-        f"{moved.replace('%', ' %')}. The weights are those of the training, which had everything."
+        f"The probability of {scene.class_names[scene.target]} with everything and without each pathway, and the "
+        f"absolute difference, on a scale that ends at {largest_change(changes):.2g}. {told} The weights are those "
+        "of the training, which had everything."
     )
     rows = [
         probability_views(scene, [whole, *less]),

@@ -162,7 +162,7 @@ def change_views(scene: Scene, answers: Sequence[Answer], changes: Sequence[np.n
     """What is different in each answer, on one scale."""
     top = largest_change(changes)
     return [
-        _view(scene, f"{one.without} changes it by at most {change.max():.2g}", change, top=top)
+        _view(scene, f"|change| without {one.without}: at most {change.max():.2g}", change, top=top)
         for one, change in zip(answers, changes, strict=True)
     ]
 

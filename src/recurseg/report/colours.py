@@ -11,6 +11,8 @@ from recurseg.explain.pictures import Picture
 
 SOURCES = ((214, 39, 140), (148, 103, 255), (255, 150, 20), (240, 228, 66), (60, 160, 255), (0, 190, 120))
 """Colours of up to six sources; two of a pair lie near each other, pairs far apart."""
+LINE, LINE_ON_GREY = (140, 160, 175), (240, 164, 0)
+"""Colours of the line around what is framed, on heat and on a grey image."""
 SHARPNESS = 6
 """How much more the stronger of two sources counts for the mixed colour."""
 GLOW = 0.7

@@ -16,16 +16,14 @@ from recurseg import __version__
 from recurseg.data.files import require_writable, write_json, write_text
 from recurseg.explain import Curve, Explanation, Part, Picture, Table, explain_case, open_case
 from recurseg.report import layers
-from recurseg.report.colours import SOURCES, colour, heat_colours, hexadecimal
+from recurseg.report.colours import LINE, LINE_ON_GREY, SOURCES, colour, heat_colours, hexadecimal
 from recurseg.report.curve import draw_curve
 from recurseg.report.figures import shown_ratio, to_scale, write_figure
 from recurseg.report.html import render_page
 from recurseg.report.svg import svg_uri, write_svg
 
-BOUND = (140, 160, 175)
-"""Colour of the line around what cannot be left."""
 OUTLINE = 480
-"""Longest side of that line's picture, in pixels."""
+"""Longest side of the picture of a line around what is framed, in pixels."""
 
 
 def explain(
@@ -184,10 +182,11 @@ def _moving(part: dict[str, Any]) -> dict[str, Any]:
 def _picture(picture: Picture) -> dict[str, Any]:
     height, width = picture.values.shape[1:3]
     mark, ratio = picture.mark, shown_ratio(picture)
+    line = LINE_ON_GREY if picture.colours == "grey" else LINE
     return {
         "title": picture.title if to_scale(picture) else f"{picture.title} (squeezed)",
         "frames": [_encoded(frame, exact=picture.colours != "grey") for frame in colour(picture)],
-        "bounds": [] if picture.bound is None else [_outlined(bound, ratio) for bound in picture.bound],
+        "bounds": [] if picture.bound is None else [_outlined(bound, ratio, line) for bound in picture.bound],
         "ratio": round(ratio, 4),
         "mark": mark and [round(100 * (i + 0.5) / size, 2) for i, size in zip(mark, (height, width), strict=True)],
         "mark_step": picture.mark_step,
@@ -195,10 +194,10 @@ def _picture(picture: Picture) -> dict[str, Any]:
     }
 
 
-def _outlined(bound: np.ndarray, ratio: float) -> str:
+def _outlined(bound: np.ndarray, ratio: float, line: tuple[int, int, int]) -> str:
     longest = max(OUTLINE, *bound.shape)
     size = (longest, round(longest * ratio)) if ratio < 1 else (round(longest / ratio), longest)
-    return layers.outline(bound.astype(np.uint8), BOUND, size, 2)
+    return layers.outline(bound.astype(np.uint8), line, size, 2)
 
 
 def _encoded(frame: np.ndarray, *, exact: bool) -> str:

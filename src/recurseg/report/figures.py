@@ -11,7 +11,7 @@ import numpy as np
 
 from recurseg.errors import ResourceError
 from recurseg.explain import Part, Picture
-from recurseg.report.colours import SOURCES, colour, hexadecimal
+from recurseg.report.colours import LINE, LINE_ON_GREY, SOURCES, colour, hexadecimal
 
 WIDTH = 10.0
 """Of a figure, in inches."""
@@ -70,7 +70,8 @@ def _draw(axes, picture: Picture, step: int) -> None:
     bound = None if picture.bound is None else picture.bound[min(step, len(picture.bound) - 1)]
     if bound is not None and 0 < bound.mean() < 1:
         edge = np.kron(bound, np.ones((8, 8)))
-        axes.contour(edge, [0.5], colors="#8ca0af", linewidths=0.7, extent=(-0.5, width - 0.5, -0.5, height - 0.5))
+        line = hexadecimal(LINE_ON_GREY if picture.colours == "grey" else LINE)
+        axes.contour(edge, [0.5], colors=line, linewidths=0.7, extent=(-0.5, width - 0.5, -0.5, height - 0.5))
     if picture.mark is not None and picture.mark_step in (None, step):
         axes.plot(picture.mark[1], picture.mark[0], "o", mfc="none", mec="#3fd0ff", ms=9, mew=1.2)
     axes.set_title(picture.title, fontsize=9)
