@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from recurseg.data.case import IGNORE, Case
+from recurseg.data.classes import only_classes
 from recurseg.data.dataset import Dataset, open_dataset
 from recurseg.data.formats import open_written
 from recurseg.data.labels import class_labels
@@ -89,6 +90,7 @@ def draw_cases(run: RunFiles) -> tuple[list[CasePictures], str, Dataset | None]:
         return [], "The held-out cases have not been predicted, so there is nothing to draw.", None
     try:
         dataset = open_dataset(run.manifest.get("data", ""), as_=run.manifest.get("as"))
+        dataset = only_classes(dataset, run.recipe.get("classes") or ())
         seed = int(run.manifest.get("seed") or 0)
         split = split_cases(dataset, run.manifest.get("holdout"), seed=seed)
     except (RecursegError, OSError) as error:
@@ -125,7 +127,13 @@ def chosen_cases(run: RunFiles) -> list[tuple[str, str, str]]:
 
 
 def _draw(run: RunFiles, case: Case, why: str, score: str) -> CasePictures:
-    drawing = _Drawing(case, class_labels(case).astype(np.uint8), _prediction(run, case))
+    reference, prediction = class_labels(case).astype(np.uint8), _prediction(run, case)
+    if case.time_axis is not None and prediction.shape == reference.shape:
+        frame = _worst_frame(case, reference, prediction)
+        why = f"{why}, frame {frame}"
+        reference, prediction = (array.take(frame, case.time_axis) for array in (reference, prediction))
+        case = case.frame(frame)
+    drawing = _Drawing(case, reference, prediction)
     for detail in DETAILS:
         chosen = drawing.sections(detail.sections)
         trial = chosen.indices[:: max(1, len(chosen.indices) // 3)]
@@ -145,6 +153,17 @@ def _draw(run: RunFiles, case: Case, why: str, score: str) -> CasePictures:
         multiclass=drawing.highest_class > 1,
         ignored=bool((drawing.reference == IGNORE).any()),
     )
+
+
+def _worst_frame(case: Case, reference: np.ndarray, prediction: np.ndarray) -> int:
+    """The labelled frame of a cine with most wrong pixels."""
+    axis = case.time_axis or 0
+
+    def wrong(frame: int) -> int:
+        truth = reference.take(frame, axis)
+        return int(((truth != prediction.take(frame, axis)) & (truth != IGNORE)).sum())
+
+    return max(case.labelled_frames, key=wrong)
 
 
 class _Drawing:
