@@ -124,10 +124,13 @@ def attention_cut(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _replaced(modules: list[nn.Module], by: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    hooks = [module.register_forward_hook(lambda module, given, said: by(said)) for module in modules]
+def _replaced(modules: Sequence[nn.Module], by: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    def hook(module: nn.Module, given: tuple[Tensor, ...], said: Tensor) -> Tensor:
+        return by(said)
+
+    hooks = [module.register_forward_hook(hook) for module in modules]
     try:
         yield
     finally:
-        for hook in hooks:
-            hook.remove()
+        for handle in hooks:
+            handle.remove()

@@ -131,7 +131,9 @@ def _draw(run: RunFiles, case: Case, why: str, score: str) -> CasePictures:
     if case.time_axis is not None and prediction.shape == reference.shape:
         frame = _worst_frame(case, reference, prediction)
         why = f"{why}, frame {frame}"
-        reference, prediction = (array.take(frame, case.time_axis) for array in (reference, prediction))
+        reference, prediction = (
+            np.take(array, [frame], case.time_axis).squeeze(case.time_axis) for array in (reference, prediction)
+        )
         case = case.frame(frame)
     drawing = _Drawing(case, reference, prediction)
     for detail in DETAILS:

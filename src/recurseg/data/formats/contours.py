@@ -51,7 +51,7 @@ def open_contours(files: Sequence[Path], images: Sequence[Path], like: Volume) -
         if sections[number] in outlines:
             raise DataError(f"{file}: image {number} has another outline {outlines[sections[number]].name}: keep one")
         outlines[sections[number]] = file
-    plane = like.shape[:2]
+    plane = (like.shape[0], like.shape[1])
     array = PagedArray((*plane, len(images)), np.dtype(np.uint8), partial(_masks, outlines, plane), axis=2)
     flat = Deferred(plane, array.dtype, lambda index: array[..., 0][index])
     return replace(like, array=array if len(like.shape) == 3 else flat, path=files[0], format="contours", notes=())

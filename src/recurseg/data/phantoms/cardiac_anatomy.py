@@ -93,7 +93,7 @@ def draw_heart(rng: np.random.Generator, group: str) -> Heart:
         ejection_fraction=fraction,
         length=rng.uniform(68, 78) + 0.35 * (radius - 27),
         radius=radius,
-        outline=1 + waves,
+        outline=1 + np.asarray(waves),
         wall=rng.uniform(*of.wall) * (1 + thicker) * (1 - 0.25 * ill),
         infarct=ill,
         infarct_reach=rng.uniform(0.6, 1.1),

@@ -41,7 +41,7 @@ class Plane:
         return ramp(radius - np.hypot(self.x - x, self.y - y), self.pixel)
 
 
-def over(signal: np.ndarray, mask: np.ndarray, value: np.ndarray | float) -> np.ndarray:
+def over(signal: np.ndarray | float, mask: np.ndarray, value: np.ndarray | float) -> np.ndarray:
     """Paints `value` on the signal where the mask, 0 to 1, is."""
     return signal + mask * (value - signal)
 
