@@ -139,9 +139,9 @@ def first_gate(cell: FGRU, product: Tensor, step: int) -> Tensor:
 
 def cells_of(model: GammaNet) -> dict[Place, FGRU]:
     """The cells by their place, in the order in which a step comes through."""
-    down = {Place("down", level): cell for level, cell in enumerate(model.down_cells)}
-    up = {Place("up", level): cell for level, cell in reversed(list(enumerate(model.up_cells)))}
-    return down | up  # pyright: ignore[reportReturnType]
+    down = [(Place("down", level), cell) for level, cell in enumerate(model.down_cells)]
+    up = [(Place("up", level), cell) for level, cell in enumerate(model.up_cells)]
+    return {place: cell for place, cell in [*down, *reversed(up)] if isinstance(cell, FGRU)}
 
 
 Record = Callable[[Place, FGRU, Tensor, Tensor], None]

@@ -125,10 +125,10 @@ def attention_cut(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _replaced(modules: Sequence[nn.Module], by: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    def hook(module: nn.Module, given: tuple[Tensor, ...], said: Tensor) -> Tensor:
+    def replace(module: nn.Module, given: tuple[Tensor, ...], said: Tensor) -> Tensor:
         return by(said)
 
-    hooks = [module.register_forward_hook(hook) for module in modules]
+    hooks = [module.register_forward_hook(replace) for module in modules]
     try:
         yield
     finally:

@@ -21,9 +21,8 @@ def draw_curve(curve: Curve) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(
-        figsize=(6.4, 2.7 + 0.19 * ((len(curve.lines) + 1) // 2)), facecolor="white", layout="constrained"
-    )
+    height = 2.4 + 0.19 * ((len(curve.lines) + 1) // 2)
+    figure = Figure(figsize=(5.2, height), facecolor="white", layout="constrained")
     axes = figure.subplots()
     at = np.arange(len(curve.steps))
     axes.axvline(curve.own, color=QUIET, linewidth=0.9, linestyle=(0, (4, 3)))
@@ -33,7 +32,7 @@ def draw_curve(curve: Curve) -> Figure:
         axes.plot(at, values, marker=marker, markersize=4, linewidth=1.4, color=line, label=name, clip_on=False)
     axes.set_ylim(bottom=0)
     axes.set_xlim(-0.3, len(at) - 0.7)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=16, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True))
     ticks = [int(tick) for tick in axes.get_xticks() if 0 <= tick < len(at) and tick == int(tick)]
     axes.set_xticks(ticks, [curve.steps[tick] for tick in ticks])
     axes.set_xlabel(curve.axis, fontsize=9, color=DARK)
