@@ -7,6 +7,7 @@ slices as it goes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,7 +105,7 @@ def _volume(heart: Heart, endo: np.ndarray, z: np.ndarray, base: np.ndarray) -> 
     return np.einsum("tzra,r,tza->t", below, _RADII, endo**2)
 
 
-def _solve(volume, wanted: np.ndarray) -> np.ndarray:
+def _solve(volume: Callable[[np.ndarray], np.ndarray], wanted: np.ndarray) -> np.ndarray:
     """The share by which the cavity narrows in each frame, by halving the interval."""
     low, high = np.full(wanted.shape, -0.3), np.full(wanted.shape, 0.95)
     for _ in range(18):

@@ -6,7 +6,8 @@ Which contour it is decides nothing but where the second disc lies. Written afte
 long-range spatial dependencies with horizontal gated recurrent units", and the settings of their generator
 (paddles of 5 x 2 pixels 6 apart, discs of radius 5, on 300 x 300 pixels), with two departures: the number of
 distractors is met, not only tried, and the distance between the discs has one distribution in both classes, so that
-it gives nothing away.
+it gives nothing away. What theirs gives away, ours does too: a contour hardly turns, so that a reader of the paddles
+next to both discs, who asks whether they point at each other, is right in 94, 90 and 85 % (6, 9 and 14 paddles).
 """
 
 from __future__ import annotations
