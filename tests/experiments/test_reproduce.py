@@ -14,11 +14,13 @@ from recurseg.cli.main import main
 from recurseg.data.phantoms import write_phantom
 from recurseg.errors import ConfigError
 from recurseg.evaluation import METRICS
+from recurseg.evaluation.cardiac import QUANTITIES
 from recurseg.experiments import find_table, list_tables, reproduce
 from recurseg.experiments.completion import ACCURACY
 from recurseg.experiments.show import markdown, values
 from recurseg.models import model_names
 from recurseg.training.recipe import published_recipes
+from recurseg.training.validation import SOFT_DICE
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def finished(tmp_path_factory):
 @pytest.mark.parametrize("id", list_tables())
 def test_a_table_names_only_what_there_is(id):
     table = find_table(id)
-    assert {measure.metric for measure in table.measures} <= {*METRICS, ACCURACY}
+    assert {measure.metric for measure in table.measures} <= {*METRICS, *QUANTITIES, ACCURACY, SOFT_DICE}
     headings = {column.name for column in (*table.measures, *table.facts)}
     assert all(set(printed) <= headings for printed in table.printed.values())
     for row in table.rows:
