@@ -95,8 +95,8 @@ def _two_contours(rng: np.random.Generator, length: int, canvas: complex) -> np.
         if abs(cosine) < 1:
             begin = SIDE_BY_SIDE * end / abs(end) * np.exp(1j * rng.choice([-1, 1]) * np.arccos(cosine))
             pair = np.stack([first, second + begin])
-            corner = complex(pair.real.min(), pair.imag.min()) - PADDING * (1 + 1j)
-            room = canvas - PADDING * (1 + 1j) - complex(pair.real.max(), pair.imag.max()) + corner
+            corner = complex(np.real(pair).min(), np.imag(pair).min()) - PADDING * (1 + 1j)
+            room = canvas - PADDING * (1 + 1j) - complex(np.real(pair).max(), np.imag(pair).max()) + corner
             if min(room.real, room.imag) > 0 and _clear(first, second + begin):
                 return pair - corner + complex(room.real * rng.uniform(), room.imag * rng.uniform())
     raise AssertionError("contours never end")
@@ -146,4 +146,4 @@ def _draw(paddles: np.ndarray, marks: np.ndarray, shape: tuple[int, int]) -> np.
 
 def _sixteenths(points: np.ndarray, scale: float) -> np.ndarray:
     """Complex points as OpenCV takes them: (x, y) in sixteenths of a pixel, whole at a pixel's middle."""
-    return np.rint((np.stack([points.real, points.imag], -1) * scale - 0.5) * 16).astype(np.int32)
+    return np.rint((np.stack([np.real(points), np.imag(points)], -1) * scale - 0.5) * 16).astype(np.int32)
