@@ -431,6 +431,13 @@ def test_a_classifier_is_shown_step_by_step_and_without_its_horizontal_kernels()
     assert f"that probability {without['probability']:.3f}" in named(inside)["without_kernels"].text
 
 
+def test_maps_of_strided_filters_are_as_large_as_the_image():
+    steps = named(explain_hgru_classifier(classifier_scene(stride=2), lambda fraction: None))["steps"]
+    image, state = steps.rows[0][:2]
+    assert [image.values.shape, state.values.shape] == [(1, 22, 26), (3, 11, 13)]
+    assert [image.pixel, state.pixel] == [(1, 1), (2, 2)]
+
+
 def test_the_page_of_a_classifier_has_no_voxel(tmp_path, capsys):
     from PIL import Image
 

@@ -133,6 +133,7 @@ def test_hgru_learns_what_only_two_far_markers_together_say():
         ("hgru_classifier", {"kernel": 4}, "kernel 4 must be odd"),
         ("hgru_classifier", {"time_steps": 0}, "time_steps 0 at least 1"),
         ("hgru_classifier", {"input_kernel": 2}, "input_kernel 2 must be odd"),
+        ("hgru_classifier", {"stride": 0}, "stride 0 at least 1"),
         ("feed_forward_classifier", {"kernel": 4}, "kernel 4 must be odd"),
     ],
     ids=str,

@@ -186,15 +186,16 @@ def require_labels(dataset: Dataset) -> None:
     Raises:
         DataError: An image without its label or class, or no case at all.
     """
-    if not dataset.to_learn_from:
+    cases, classifies = dataset.to_learn_from, dataset.classifies
+    if not cases:
         raise DataError(f"{dataset.root}: no usable case")
-    for case in dataset.to_learn_from:
-        if dataset.classifies and case.target is None:
+    for case in cases:
+        if classifies and case.target is None:
             raise DataError(
                 f"case {case.id}: image without its class ({case.reference.path}): "
                 "add its target or leave the case out in the dataset.yaml"
             )
-        if not dataset.classifies and case.label is None:
+        if not classifies and case.label is None:
             raise DataError(
                 f"case {case.id}: image without its label ({case.reference.path}): "
                 "add the label or leave the case out in a dataset.yaml"

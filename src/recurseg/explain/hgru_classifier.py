@@ -115,7 +115,9 @@ def _class(scene: Scene, logits: Tensor) -> str:
 
 
 def _picture(scene: Scene, title: str, values: Sequence[np.ndarray], **options: Any) -> Picture:
-    height, width = scene.spacing
+    """Maps of the image or of strided filters, over the same area."""
+    sides = zip(scene.spacing, scene.image.shape[-2:], values[0].shape, strict=True)
+    height, width = (size * pixels / positions for size, pixels, positions in sides)
     return Picture(title, np.stack(values).astype(np.float32), pixel=(height, width), **options)
 
 

@@ -21,6 +21,7 @@ def feed_forward_classifier(
     kernel: int = 5,
     dilations: Sequence[int] = (1, 1, 2, 2, 4, 4, 8, 8, 16),
     input_kernel: int = 7,
+    stride: int = 1,
 ) -> ImageClassifier:
     """`hgru_classifier` with dilated convolutions, each with batch norm and ReLU, in place of the hGRU.
 
@@ -35,12 +36,13 @@ def feed_forward_classifier(
         kernel: Odd side of the convolutions.
         dilations: Of each convolution, first to last.
         input_kernel: Odd side of the filters.
+        stride: Pixels from one position of the filters to the next; more than 1 is a departure for small budgets.
 
     Returns:
         A model of images `(B, C, H, W)` with logits `(B, K)`.
 
     Raises:
-        ConfigError: If a kernel is even.
+        ConfigError: If a kernel is even or the stride below 1.
     """
     if kernel % 2 == 0:
         raise ConfigError(f"model 'feed_forward_classifier': kernel {kernel} must be odd")
@@ -60,4 +62,5 @@ def feed_forward_classifier(
         num_classes=num_classes,
         channels=channels,
         input_kernel=input_kernel,
+        stride=stride,
     )

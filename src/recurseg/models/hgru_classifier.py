@@ -34,6 +34,7 @@ def hgru_classifier(
     kernel: int = 15,
     time_steps: int = 8,
     input_kernel: int = 7,
+    stride: int = 1,
 ) -> ImageClassifier:
     """Says what an image is, such as whether two markers lie on one path, after steps of horizontal exchange.
 
@@ -47,12 +48,13 @@ def hgru_classifier(
         kernel: Odd side of the horizontal kernel. A step reaches as far as it twice.
         time_steps: Steps.
         input_kernel: Odd side of the filters.
+        stride: Pixels from one position of the filters to the next; more than 1 is a departure for small budgets.
 
     Returns:
         A model of images `(B, C, H, W)` with logits `(B, K)`.
 
     Raises:
-        ConfigError: If a kernel is even or there is no step.
+        ConfigError: If a kernel is even, there is no step or the stride is below 1.
     """
     if kernel % 2 == 0 or time_steps < 1:
         raise ConfigError(
@@ -66,4 +68,5 @@ def hgru_classifier(
         num_classes=num_classes,
         channels=channels,
         input_kernel=input_kernel,
+        stride=stride,
     )

@@ -30,6 +30,7 @@ class ImageClassifier(nn.Module):
         num_classes: Logits.
         channels: Filters.
         input_kernel: Odd side of the filters.
+        stride: Pixels from one position of the filters to the next.
 
     Source: Linsley et al. 2018, the networks of the Pathfinder task.
     """
@@ -39,13 +40,21 @@ class ImageClassifier(nn.Module):
     sequence_axis = None
 
     def __init__(
-        self, name: str, context: nn.Module, *, in_channels: int, num_classes: int, channels: int, input_kernel: int
+        self,
+        name: str,
+        context: nn.Module,
+        *,
+        in_channels: int,
+        num_classes: int,
+        channels: int,
+        input_kernel: int,
+        stride: int,
     ) -> None:
         super().__init__()
-        if input_kernel % 2 == 0:
-            raise ConfigError(f"model '{name}': input_kernel {input_kernel} must be odd")
+        if input_kernel % 2 == 0 or stride < 1:
+            raise ConfigError(f"model '{name}': input_kernel {input_kernel} must be odd and stride {stride} at least 1")
         self.name, self.in_channels = name, in_channels
-        self.filters = nn.Conv2d(in_channels, channels, input_kernel, padding=input_kernel // 2)
+        self.filters = nn.Conv2d(in_channels, channels, input_kernel, stride, padding=input_kernel // 2)
         with torch.no_grad():
             self.filters.weight.copy_(gabor_filters(channels, input_kernel).unsqueeze(1) / in_channels)
             self.filters.get_parameter("bias").zero_()
