@@ -52,7 +52,7 @@ class ImageClassifier(nn.Module):
     ) -> None:
         super().__init__()
         if input_kernel % 2 == 0 or stride < 1:
-            raise ConfigError(f"model '{name}': input_kernel {input_kernel} must be odd and stride {stride} at least 1")
+            raise ConfigError(f"model '{name}': input_kernel {input_kernel} must be odd, stride {stride} at least 1")
         self.name, self.in_channels = name, in_channels
         self.filters = nn.Conv2d(in_channels, channels, input_kernel, stride, padding=input_kernel // 2)
         with torch.no_grad():
