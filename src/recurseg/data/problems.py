@@ -45,14 +45,11 @@ def label_problems(case: Case, counts: Mapping[int, int], dataset: Dataset) -> l
             )
         )
     elif not any(classes_counted(case, counts).get(index, 0) for index in range(1, len(dataset.class_names))):
-        problems.append(
-            Problem(
-                severity="warning",
-                case=case.id,
-                message=f"no foreground in {case.label.path}",
-                mend="nothing, if the case is healthy",
-            )
-        )
+        message, mend = f"no foreground in {case.label.path}", "nothing, if the case is healthy"
+        if counts.get(IGNORE):
+            message += f", only {IGNORE}, which is ignored"
+            mend = f"if {IGNORE} is the foreground, say so in dataset.yaml: label_map: {{0: 0, {IGNORE}: 1}}"
+        problems.append(Problem(severity="warning", case=case.id, message=message, mend=mend))
     return problems
 
 

@@ -12,6 +12,7 @@ from recurseg.data.layouts import (
     cxr_lung,
     ibsr18,
     isbi2012,
+    isbi2015_ms,
     mnist,
     mrbrains,
     ms_lesions,
@@ -25,7 +26,7 @@ from recurseg.data.layouts.files import As
 from recurseg.data.manifest import DatasetManifest
 from recurseg.errors import DataError
 
-PUBLISHED = (isbi2012, ibsr18, mrbrains, cxr_lung, ms_lesions, mnist, brats, camvid, acdc, sunnybrook)
+PUBLISHED = (isbi2012, ibsr18, mrbrains, cxr_lung, ms_lesions, isbi2015_ms, mnist, brats, camvid, acdc, sunnybrook)
 GENERAL = (nnunet, paired_folders, case_folders, plain_folder)
 """Each has `recognise(root, as_) -> DatasetManifest | None`; the general ones say in `EXPECTS` what they look for."""
 

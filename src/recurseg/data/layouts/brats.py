@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from recurseg.data.layouts.files import As, folders, modalities_of, refuse_as, stem, volume_files
-from recurseg.data.manifest import CaseEntry, DatasetManifest, Files, relative_path
+from recurseg.data.layouts.files import As, folders, images_of, modalities_of, put, refuse_as, stem, volume_files
+from recurseg.data.manifest import CaseEntry, DatasetManifest, relative_path
 from recurseg.errors import DataError
 
 MODALITIES = ["FLAIR", "T1", "T1c", "T2"]
@@ -129,19 +129,13 @@ def _parts(folder: Path) -> Found | None:
             match = re.fullmatch(release.names.replace("NAME", re.escape(folder.name)), stem(file), re.IGNORECASE)
             if match is None:
                 continue
-            part = _WORD[next(word for word in match.groups() if word).lower()]
-            if part in parts:
-                raise DataError(f"case {folder.name}: two files for {part}: {parts[part]} and {file}: remove one")
-            parts[part] = file
+            put(parts, _WORD[next(word for word in match.groups() if word).lower()], file, folder.name)
         if parts:
             return release, parts
     return None
 
 
 def _case(folder: Path, parts: dict[str, Path], root: Path, repeated: bool) -> CaseEntry:
-    images: dict[str, Files] = {m: relative_path(parts[m], root) for m in MODALITIES if m in parts}
-    if not images:
-        raise DataError(f"case {folder.name}: label without an image in {folder}")
     label = relative_path(parts["label"], root) if "label" in parts else None
     above = folder.parent.name
     grade = re.fullmatch(_GRADE, above, re.IGNORECASE)
@@ -151,7 +145,7 @@ def _case(folder: Path, parts: dict[str, Path], root: Path, repeated: bool) -> C
     return CaseEntry(
         id=prefix + folder.name,
         patient=prefix + (next(name for name in visit.groups() if name) if visit else folder.name),
-        images=images,
+        images=images_of(parts, MODALITIES, folder.name, root),
         label=label,
         for_prediction=label is None and unlabelled is not None,
         tags=[f"{grade['grade'].upper()}GG"] if grade and grade["grade"] else [],

@@ -95,8 +95,10 @@ def _short_names(files: dict[Path, list[Path]]) -> dict[Path, dict[str, Path]]:
 
 
 def _words(path: Path, folder: Path) -> list[str]:
-    """Words of the file name without the case's name."""
-    return _tokens(re.sub(re.escape(folder.name), "", stem(path), flags=re.IGNORECASE))
+    """Words of the file name without the case's name, which is no part of a word: the FLAIR of case a stays FLAIR."""
+    longer = r"\d" if folder.name[-1].isdigit() else "[a-z]"
+    own = rf"(?<![^\W_]){re.escape(folder.name)}(?!{longer})"
+    return _tokens(re.sub(own, "", stem(path), flags=re.IGNORECASE))
 
 
 def _tokens(name: str) -> list[str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from recurseg.data.formats import format_of, open_volume, stem_of
-from recurseg.data.manifest import CaseEntry, Files
-from recurseg.errors import ConfigError
+from recurseg.data.manifest import CaseEntry, Files, relative_path
+from recurseg.errors import ConfigError, DataError
 
 As = Literal["stack", "images", "sequence"]
 
@@ -152,6 +152,29 @@ def modalities_of(cases: Sequence[CaseEntry], known: Sequence[str]) -> tuple[lis
     had = {modality for case in cases for modality in case.images}
     absent = [modality for modality in known if modality not in had]
     return [m for m in known if m in had], [f"no case has {', '.join(absent)}"] if absent else []
+
+
+def put(parts: dict[str, Path], part: str, file: Path, case: str) -> None:
+    """Notes the file of a modality, or of the label, of a case.
+
+    Raises:
+        DataError: There is one already.
+    """
+    if part in parts:
+        raise DataError(f"case {case}: two files for {part}: {parts[part]} and {file}: remove one")
+    parts[part] = file
+
+
+def images_of(parts: Mapping[str, Path], modalities: Sequence[str], case: str, root: Path) -> dict[str, Files]:
+    """The images of a case in the order of the modalities, relative to the data set's folder.
+
+    Raises:
+        DataError: There is none of them, but files of other parts.
+    """
+    images: dict[str, Files] = {name: relative_path(parts[name], root) for name in modalities if name in parts}
+    if not images:
+        raise DataError(f"case {case}: label without an image: {next(iter(parts.values()))}")
+    return images
 
 
 def refuse_as(as_: As | None, root: Path) -> None:
