@@ -28,6 +28,8 @@ SMALL = {
     "unet": {"widths": (8, 12, 16)},
     "light_unet": {"widths": (4, 8, 16)},
     "unet3d": {"widths": (8, 12, 16), "groups": 4},
+    "rsanet": {"widths": (8, 12, 16), "groups": 4, "placement": "111"},
+    "non_local_unet3d": {"widths": (8, 12, 16), "groups": 4, "placement": "111"},
     "drn_c_26": {"widths": (4, 4, 4, 8, 8, 8, 8, 8)},
     "drn_c_42": {"widths": (4, 4, 4, 8, 8, 8, 8, 8)},
     "monai_dynunet": {"widths": (6, 8, 12)},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -19,18 +20,23 @@ class FeedForward(nn.Module):
         network: Maps `(B, in_channels, *spatial)` to `(B, K, *spatial)` where `multiple` divides spatial.
         in_channels: Channels that the network reads.
         multiple: The size of one position at the network's coarsest level, for each spatial axis.
+        masked: Whether the network also takes what of the padded image is no padding: bool `(1, 1, *spatial)`, None
+            where nothing was padded.
     """
 
     task = "segmentation"
     sequence_axis = None
 
-    def __init__(self, name: str, network: nn.Module, *, in_channels: int, multiple: Sequence[int]) -> None:
+    def __init__(
+        self, name: str, network: nn.Module, *, in_channels: int, multiple: Sequence[int], masked: bool = False
+    ) -> None:
         super().__init__()
         self.name = name
         self.network = network
         self.in_channels = in_channels
         self.multiple = tuple(multiple)
         self.spatial_dims = len(self.multiple)
+        self.masked = masked
 
     def forward(
         self,
@@ -63,5 +69,12 @@ class FeedForward(nn.Module):
             wanted = f"(B, {self.in_channels}, {axes})"
             raise ConfigError(f"model '{self.name}' takes {wanted}, not {tuple(image.shape)}")
         padded = pad_to_multiple(image, self.multiple, positions=2)
-        logits = crop_to(self.network(padded), image.shape[2:])
+        extra = [self._real(image, padded)] if self.masked else []
+        logits = crop_to(self.network(padded, *extra), image.shape[2:])
         return (logits, None) if return_state else logits
+
+    def _real(self, image: Tensor, padded: Tensor) -> Tensor | None:
+        if padded is image:
+            return None
+        whole = image.new_ones((1, 1, *image.shape[2:]), dtype=torch.bool)
+        return pad_to_multiple(whole, self.multiple, positions=2, mode="zero")

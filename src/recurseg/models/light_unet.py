@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import nn
 
+from recurseg.layers.slice_attention import RSABlock
+from recurseg.models.attention import Attention, Placement
 from recurseg.models.feed_forward import FeedForward
 from recurseg.models.registry import register_model
 from recurseg.models.unet import UNet
@@ -18,6 +21,7 @@ def light_unet(
     num_classes: int,
     widths: Sequence[int] = (8, 16, 32, 64, 128),
     dropout: float = 0.0,
+    slice_attention: Placement = (),
 ) -> FeedForward:
     """A thin U-Net: two 3×3 convolutions a level, each before ReLU and batch norm; bilinear upsampling.
 
@@ -26,12 +30,19 @@ def light_unet(
         num_classes: Channels of the logits.
         widths: Channels of each level, finest first.
         dropout: Probability in [0, 1), after the two coarsest encoder blocks.
+        slice_attention: After which blocks columns and then rows attend to one another, as `rsanet` places them:
+            "010", "101", "111" or names of blocks. The baseline has none.
 
     Returns:
         A model of images `(B, C, H, W)`.
+
+    Raises:
+        ConfigError: If the network has no block that `slice_attention` names.
     """
-    network = UNet(in_channels, num_classes, widths, block=_block, up=_up, dropout=dropout)
-    return FeedForward("light_unet", network, in_channels=in_channels, multiple=[2 ** (len(widths) - 1)] * 2)
+    attention = Attention("light_unet", slice_attention, widths, partial(RSABlock, spatial_dims=2))
+    network = UNet(in_channels, num_classes, widths, block=_block, up=_up, dropout=dropout, attention=attention)
+    multiple = [2 ** (len(widths) - 1)] * 2
+    return FeedForward("light_unet", network, in_channels=in_channels, multiple=multiple, masked=len(attention) > 0)
 
 
 def _block(fine: int, width: int) -> nn.Module:

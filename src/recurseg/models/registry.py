@@ -32,6 +32,8 @@ BUILT_IN = {
     "unet": "recurseg.models.unet",
     "light_unet": "recurseg.models.light_unet",
     "unet3d": "recurseg.models.unet3d",
+    "rsanet": "recurseg.models.rsanet",
+    "non_local_unet3d": "recurseg.models.non_local_unet3d",
     "drn_c_26": "recurseg.models.drn",
     "drn_c_42": "recurseg.models.drn",
     "monai_dynunet": "recurseg.models.monai_rivals",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from recurseg.errors import ConfigError, did_you_mean
+from recurseg.layers.slice_attention import RSABlock
+from recurseg.models.attention import Attention, Placement
 from recurseg.models.feed_forward import FeedForward
 from recurseg.models.initial import INITS, Init
 from recurseg.models.registry import register_model
@@ -38,6 +41,7 @@ class UNet(nn.Module):
         block: Builds the convolutions of a level.
         up: Builds what doubles height and width.
         dropout: Probability of dropping an activation after the two coarsest encoder blocks.
+        attention: Attention blocks after blocks of the network.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class UNet(nn.Module):
         block: Join,
         up: Join,
         dropout: float,
+        attention: Attention,
     ) -> None:
         super().__init__()
         self.encoder = nn.ModuleList(block(fine, width) for fine, width in pairwise([in_channels, *widths]))
@@ -57,19 +62,22 @@ class UNet(nn.Module):
         self.head: nn.Module = nn.Conv2d(widths[0], num_classes, 1)
         self.pool = nn.MaxPool2d(2)
         self.dropout = nn.Dropout(dropout)
+        self.attention = attention
 
-    def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
-        """Computes logits; height and width are multiples of `2 ** (len(widths) - 1)`."""
+    def forward(
+        self, image: Float[Tensor, "b c h w"], real: Bool[Tensor, "1 1 h w"] | None = None
+    ) -> Float[Tensor, "b k h w"]:
+        """Computes logits; height and width are multiples of `2 ** (len(widths) - 1)`, `real` False at padding."""
         skips = []
         x = image
         for level, block in enumerate(self.encoder):
-            x = block(x if level == 0 else self.pool(x))
+            x = self.attention(block(x if level == 0 else self.pool(x)), level, real)
             if level >= len(self.encoder) - 2:
                 x = self.dropout(x)
             skips.append(x)
         skips.pop()
-        for up, block in zip(self.up, self.decoder, strict=True):
-            x = block(torch.cat([skips.pop(), up(x)], dim=1))
+        for number, (up, block) in enumerate(zip(self.up, self.decoder, strict=True), start=len(self.encoder)):
+            x = self.attention(block(torch.cat([skips.pop(), up(x)], dim=1)), number, real)
         return self.head(x)
 
 
@@ -82,6 +90,7 @@ def unet(
     norm: Norm = "none",
     dropout: float = 0.5,
     init: Init = "he",
+    slice_attention: Placement = (),
 ) -> FeedForward:
     """The classic U-Net: two 3×3 convolutions and ReLU a level, 2×2 up-convolutions.
 
@@ -97,19 +106,33 @@ def unet(
         norm: Normalisation between convolution and ReLU; the paper has none.
         dropout: Probability in [0, 1), after the two coarsest encoder blocks as in the published network.
         init: Weights of the convolutions: "he" or "orthogonal".
+        slice_attention: After which blocks columns and then rows attend to one another, as `rsanet` places them:
+            "010", "101", "111" or names of blocks. The paper has none.
 
     Returns:
         A model of images `(B, C, H, W)`.
 
     Raises:
-        ConfigError: If the norm or the init is unknown.
+        ConfigError: If the norm, the init or a block is unknown.
     """
-    network = classic("unet", in_channels, num_classes, widths, norm=norm, dropout=dropout, init=init)
-    return FeedForward("unet", network, in_channels=in_channels, multiple=[2 ** (len(widths) - 1)] * 2)
+    network = classic(
+        "unet", in_channels, num_classes, widths, norm=norm, dropout=dropout, init=init, placement=slice_attention
+    )
+    multiple = [2 ** (len(widths) - 1)] * 2
+    masked = len(network.attention) > 0
+    return FeedForward("unet", network, in_channels=in_channels, multiple=multiple, masked=masked)
 
 
 def classic(
-    name: str, in_channels: int, num_classes: int, widths: Sequence[int], *, norm: Norm, dropout: float, init: Init
+    name: str,
+    in_channels: int,
+    num_classes: int,
+    widths: Sequence[int],
+    *,
+    norm: Norm,
+    dropout: float,
+    init: Init,
+    placement: Placement = (),
 ) -> UNet:
     """The network of `unet` without the model around it; `name` is for messages."""
     if norm not in NORMS:
@@ -127,5 +150,6 @@ def classic(
     def up(coarse: int, fine: int) -> nn.Module:
         return nn.ConvTranspose2d(coarse, fine, 2, stride=2)
 
-    network = UNet(in_channels, num_classes, widths, block=block, up=up, dropout=dropout)
+    attention = Attention(name, placement, widths, partial(RSABlock, spatial_dims=2))
+    network = UNet(in_channels, num_classes, widths, block=block, up=up, dropout=dropout, attention=attention)
     return network.apply(INITS[init])

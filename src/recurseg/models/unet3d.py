@@ -1,14 +1,15 @@
-"""3-D U-Net as in the released RSANet code, without its slice attention."""
+"""3-D U-Net as in the released RSANet code, with room for attention after its blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from recurseg.models.attention import Attention, Placement
 from recurseg.models.feed_forward import FeedForward
 from recurseg.models.registry import register_model
 
@@ -22,10 +23,18 @@ class UNet3d(nn.Module):
         widths: Channels of each level, finest first.
         groups: Groups of the group norm; divides every width.
         dropout: Probability of dropping a whole channel after the first convolution.
+        attention: Attention blocks after blocks of the network.
     """
 
     def __init__(
-        self, in_channels: int, num_classes: int, widths: Sequence[int], *, groups: int, dropout: float
+        self,
+        in_channels: int,
+        num_classes: int,
+        widths: Sequence[int],
+        *,
+        groups: int,
+        dropout: float,
+        attention: Attention,
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(_conv(in_channels, widths[0], 3), nn.Dropout3d(dropout))
@@ -37,16 +46,19 @@ class UNet3d(nn.Module):
         )
         self.decoder = nn.ModuleList(_block(2 * width, width, groups) for width in reversed(widths[:-1]))
         self.head = nn.Sequential(_conv(widths[0], widths[0], 3), _conv(widths[0], num_classes, 1))
+        self.attention = attention
 
-    def forward(self, volume: Float[Tensor, "b c d h w"]) -> Float[Tensor, "b k d h w"]:
-        """Computes logits; every spatial size is a multiple of `2 ** (len(widths) - 1)`."""
-        x = self.encoder[0](self.stem(volume))
+    def forward(
+        self, volume: Float[Tensor, "b c d h w"], real: Bool[Tensor, "1 1 d h w"] | None = None
+    ) -> Float[Tensor, "b k d h w"]:
+        """Computes logits; every spatial size is a multiple of `2 ** (len(widths) - 1)`, `real` False at padding."""
+        x = self.attention(self.encoder[0](self.stem(volume)), 0, real)
         skips = []
-        for down, block in zip(self.down, self.encoder[1:], strict=True):
+        for number, (down, block) in enumerate(zip(self.down, self.encoder[1:], strict=True), start=1):
             skips.append(x)
-            x = block(down(x))
-        for up, block in zip(self.up, self.decoder, strict=True):
-            x = block(torch.cat([skips.pop(), up(x)], dim=1))
+            x = self.attention(block(down(x)), number, real)
+        for number, (up, block) in enumerate(zip(self.up, self.decoder, strict=True), start=len(self.encoder)):
+            x = self.attention(block(torch.cat([skips.pop(), up(x)], dim=1)), number, real)
         return self.head(x)
 
 
@@ -71,8 +83,39 @@ def unet3d(
     Returns:
         A model of volumes `(B, C, D, H, W)`.
     """
-    network = UNet3d(in_channels, num_classes, widths, groups=groups, dropout=dropout)
-    return FeedForward("unet3d", network, in_channels=in_channels, multiple=[2 ** (len(widths) - 1)] * 3)
+    return attended("unet3d", in_channels, num_classes, widths, groups=groups, dropout=dropout)
+
+
+def attended(
+    name: str,
+    in_channels: int,
+    num_classes: int,
+    widths: Sequence[int],
+    *,
+    groups: int,
+    dropout: float,
+    placement: Placement = (),
+    block: Callable[[int], nn.Module] = nn.Identity,
+) -> FeedForward:
+    """The model `unet3d` with attention blocks.
+
+    Args:
+        name: Of the model, for messages.
+        in_channels: As `unet3d` has it, like all that is not said here.
+        num_classes: The same.
+        widths: The same.
+        groups: The same.
+        dropout: The same.
+        placement: After which blocks, as `Attention` has it.
+        block: Builds an attention block for a number of channels.
+
+    Raises:
+        ConfigError: If the network has no block that `placement` names.
+    """
+    attention = Attention(name, placement, widths, block)
+    network = UNet3d(in_channels, num_classes, widths, groups=groups, dropout=dropout, attention=attention)
+    multiple = [2 ** (len(widths) - 1)] * 3
+    return FeedForward(name, network, in_channels=in_channels, multiple=multiple, masked=len(attention) > 0)
 
 
 def _conv(fine: int, width: int, kernel: int, *, stride: int = 1) -> nn.Module:
