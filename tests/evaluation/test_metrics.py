@@ -10,6 +10,7 @@ import pytest
 
 from recurseg.errors import ConfigError
 from recurseg.evaluation import METRICS, QUANTITIES
+from recurseg.evaluation.burden import LESION_QUANTITIES
 from recurseg.evaluation.metrics import choose
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
@@ -50,11 +51,12 @@ def test_ignored_voxels_do_not_change_the_value(metric):
 
 def test_the_page_of_definitions_has_a_row_for_every_metric():
     rows = re.findall(r"^\| `([^`]+)` \|(.*)\|$", PAGE.read_text(), re.MULTILINE)
-    assert {id for id, _ in rows} == {*METRICS, *QUANTITIES}
+    quantities = {**QUANTITIES, **LESION_QUANTITIES}
+    assert {id for id, _ in rows} == {*METRICS, *quantities}
     for id, cells in rows:
-        assert id in QUANTITIES or METRICS[id].better in cells
+        assert id in quantities or METRICS[id].better in cells
         unit = cells.replace("\\|", "").split("|")[1].strip()
-        assert unit == ((METRICS | QUANTITIES)[id].unit or "–")
+        assert unit == ({**METRICS, **quantities}[id].unit or "–")
 
 
 def test_the_snippets_of_the_page_run():
@@ -70,7 +72,7 @@ def test_asking_for_no_metric_is_an_error():
 def test_importing_evaluation_loads_nothing_heavy():
     code = (
         "import sys, recurseg.evaluation; from recurseg.evaluation import METRICS, evaluate;"
-        "print(sorted({'torch', 'scipy', 'monai', 'skimage', 'nibabel', 'SimpleITK'} & set(sys.modules)))"
+        "print(sorted({'torch', 'scipy', 'monai', 'skimage', 'cc3d', 'nibabel', 'SimpleITK'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 

@@ -43,12 +43,30 @@ def evaluate(
             help="Volumes, mass and ejection fraction of hearts. Default: what the data allow.",
         ),
     ] = None,
+    lesions: Annotated[
+        bool | None,
+        typer.Option(
+            "--lesions/--no-lesions",
+            help="Lesions found, false, counted and in ml, by size. Default: where a class is called lesion.",
+        ),
+    ] = None,
+    lesion_rule: Annotated[
+        str,
+        typer.Option(
+            metavar="RULE",
+            help="Neighbours that join a lesion (26, 18, 6), how much of it must be found (overlap_0.1_18: a tenth).",
+        ),
+    ] = "any_overlap_26",
+    lesion_sizes: Annotated[
+        str, typer.Option(metavar="MM3,MM3", help="Largest small and largest medium lesion, in mm³.")
+    ] = "30,150",
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Compare predicted with reference labels: a value a case, class and metric, means and intervals.
 
     A folder from `recurseg predict --subsets` gives a line a subset of the modalities, and with --out a bar chart.
-    Hearts of a data set give clinical numbers of each patient, and with --out a Bland-Altman plot.
+    Hearts of a data set give clinical numbers of each patient, and with --out a Bland-Altman plot; so do lesions
+    their numbers and loads.
     """
     from recurseg import evaluation
 
@@ -60,12 +78,20 @@ def evaluate(
         "regions": named_classes(regions),
     }
     if evaluation.subset_folders(predictions):
-        check_subsets(out, failures, clinical)
+        check_subsets(out, failures, {"--clinical": clinical, "--lesions": lesions})
         several = evaluation.evaluate_subsets(predictions, labels, metrics=listed(metrics) or ["dice"], **options)
         show_subsets(several, save_subsets(several, out), json_)
         return
     found = evaluation.evaluate(
-        predictions, labels, metrics=listed(metrics), failures=failures, clinical=clinical, **options
+        predictions,
+        labels,
+        metrics=listed(metrics),
+        failures=failures,
+        clinical=clinical,
+        lesions=lesions,
+        lesion_rule=lesion_rule,
+        lesion_sizes=volumes(lesion_sizes),
+        **options,
     )
     written = save(found, out)
     if json_:
@@ -78,8 +104,9 @@ def evaluate(
     for s in found.summary():
         if s.failures and s.failures.cases:
             typer.echo(f"{found.limit} of {s.class_name}: {', '.join(s.failures.cases)}")
-    if found.cardiac:
-        Console().print(found.cardiac.table())
+    for numbers in (found.cardiac, found.lesions):
+        if numbers:
+            Console().print(numbers.table())
     close(found.notes, written)
 
 
@@ -106,6 +133,16 @@ def millimetres(text: str | None) -> tuple[float, ...] | None:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise ConfigError(f"--spacing {text}: write millimetres with commas, such as 1,1,5") from None
+
+
+def volumes(text: str) -> tuple[float, ...]:
+    """Reads "30,150" as mm³."""
+    from recurseg.errors import ConfigError
+
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--lesion-sizes {text}: write two volumes in mm³, such as 30,150") from None
 
 
 def named_classes(texts: list[str] | None) -> dict[str, list[int]] | None:
@@ -139,23 +176,24 @@ def save(found: Evaluation, out: Path | None) -> list[Path]:
     if out.suffix == ".csv" and not out.is_dir():
         return [found.to_csv(out)]
     if out.suffix == ".json" and not out.is_dir():
-        return [found.to_json(out), *save_hearts(found, out.with_suffix(".svg"))]
+        return [found.to_json(out), *save_plots(found, out.with_suffix(".svg"))]
     written = [found.to_csv(out / "evaluation.csv"), found.to_json(out / "evaluation.json")]
     if found.cardiac:
         written.append(found.cardiac.to_csv(out / "cardiac.csv"))
-    return written + save_hearts(found, out / "bland_altman.svg")
+    if found.lesions:
+        written.append(found.lesions.to_csv(out / "lesions.csv"))
+    return written + save_plots(found, out / "bland_altman.svg")
 
 
-def save_hearts(found: Evaluation, plot: Path) -> list[Path]:
-    """Draws the Bland-Altman plot where there are hearts; returns the files."""
-    if found.cardiac is None:
-        return []
+def save_plots(found: Evaluation, plot: Path) -> list[Path]:
+    """Draws the Bland-Altman plots of hearts and of lesions, in a file of its own; returns the files."""
     from recurseg.report.bland_altman import write_bland_altman
 
-    return [write_bland_altman(found.cardiac, plot)]
+    places = {plot: found.cardiac, plot.with_stem(f"{plot.stem}_lesions"): found.lesions}
+    return [write_bland_altman(numbers, place) for place, numbers in places.items() if numbers]
 
 
-def check_subsets(out: Path | None, failures: str | None, clinical: bool | None) -> None:
+def check_subsets(out: Path | None, failures: str | None, switches: dict[str, bool | None]) -> None:
     """Refuses what subsets of modalities do not have."""
     from recurseg.errors import ConfigError
 
@@ -163,8 +201,8 @@ def check_subsets(out: Path | None, failures: str | None, clinical: bool | None)
         raise ConfigError(f"--out {out}: subsets of modalities are written as a .json file, or into a folder")
     if failures is not None:
         raise ConfigError(f"--failures {failures}: counts cases of one prediction; name the folder of one subset")
-    if clinical:
-        raise ConfigError("--clinical: measures hearts of one prediction; name the folder of one subset")
+    if switch := next((name for name, wanted in switches.items() if wanted), None):
+        raise ConfigError(f"{switch}: measures one prediction; name the folder of one subset")
 
 
 def save_subsets(found: Subsets, out: Path | None) -> list[Path]:

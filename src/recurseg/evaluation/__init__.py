@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recurseg.evaluation.burden import Lesions as Lesions
     from recurseg.evaluation.cardiac import QUANTITIES as QUANTITIES
     from recurseg.evaluation.cardiac import Cardiac as Cardiac
     from recurseg.evaluation.comparison import Comparison as Comparison
@@ -28,6 +29,7 @@ _HOME = {
     "Comparison": "comparison",
     "Confusion": "confusion",
     "Evaluation": "result",
+    "Lesions": "burden",
     "Limit": "failures",
     "METRICS": "metrics",
     "Metric": "metrics",
@@ -49,6 +51,7 @@ __all__ = [
     "Comparison",
     "Confusion",
     "Evaluation",
+    "Lesions",
     "Limit",
     "Metric",
     "Ranking",

@@ -1,11 +1,13 @@
-"""Agreement of two ways to measure one quantity: bias, limits of agreement, absolute error and correlation."""
+"""Agreement of two ways to measure a quantity: bias, limits of agreement, absolute error and correlation."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,6 +18,23 @@ WIDE = 1.96
 """Standard deviations that hold 95 % of normally distributed differences."""
 Pair = tuple[float, float]
 """What was predicted and what the label says."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something that is measured of a patient or case.
+
+    Attributes:
+        id: Name that says what and in which unit.
+        name: For reading.
+        unit: Such as "ml"; "" for a count.
+        definition: Formula in one line.
+    """
+
+    id: str
+    name: str
+    unit: str
+    definition: str
 
 
 @dataclass(frozen=True)
@@ -86,3 +105,39 @@ def agreement(pairs: Mapping[str, Pair]) -> Agreement:
         undefined=[patient for patient in pairs if patient not in both],
         values=dict(zip(both, difference.tolist(), strict=True)) if len(both) < FEWEST else {},
     )
+
+
+class Agreeing(ABC):
+    """Quantities of patients or cases, predicted and from the labels.
+
+    Attributes:
+        one: What a quantity is of, "patient" or "case".
+        what: What is measured, "hearts" or "lesions".
+    """
+
+    one: ClassVar[str]
+    what: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def ids(self) -> list[str]:
+        """The patients or cases."""
+
+    @property
+    @abstractmethod
+    def quantities(self) -> Sequence[Quantity]:
+        """What was measured."""
+
+    @property
+    def plotted(self) -> Sequence[Quantity]:
+        """What has a Bland-Altman plot."""
+        return self.quantities
+
+    @abstractmethod
+    def pairs(self, quantity: str) -> dict[str, Pair]:
+        """Returns patient or case → (prediction, label) of a quantity, nan where undefined."""
+
+    @cached_property
+    def agreement(self) -> dict[str, Agreement]:
+        """Quantity → how predictions agree with labels."""
+        return {quantity.id: agreement(self.pairs(quantity.id)) for quantity in self.quantities}

@@ -7,35 +7,26 @@ import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from recurseg.data.files import write_text
-from recurseg.evaluation.agreement import Agreement, Pair, agreement
-from recurseg.evaluation.tables import cardiac_table
+from recurseg.evaluation.agreement import Agreeing, Pair, Quantity
+from recurseg.evaluation.tables import agreement_table
 
 DENSITY = 1.05
 """Of myocardium, in g/ml."""
 
 
 @dataclass(frozen=True)
-class Quantity:
-    """A clinical number.
+class HeartQuantity(Quantity):
+    """A clinical number in ml, g or %.
 
     Attributes:
-        id: Name that says what and in which unit.
-        name: For reading.
-        unit: "ml", "g" or "%".
-        definition: Formula in one line.
         role: The structure that it is of, "LV", "RV" or "myocardium".
         measure: (size at ED, size at ES) → value; a size is in ml, of the ejection fraction in any unit.
     """
 
-    id: str
-    name: str
-    unit: str
-    definition: str
     role: str
     measure: Callable[[float, float], float]
 
@@ -45,13 +36,13 @@ def ejection_fraction(edv: float, esv: float) -> float:
     return 100 * (edv - esv) / edv if edv else float("nan")
 
 
-def _of_ventricle(role: str, what: str) -> list[Quantity]:
+def _of_ventricle(role: str, what: str) -> list[HeartQuantity]:
     low = role.lower()
     return [
-        Quantity(f"{low}_edv_ml", f"{role} EDV", "ml", f"volume of the {what} at ED", role, lambda ed, _: ed),
-        Quantity(f"{low}_esv_ml", f"{role} ESV", "ml", f"volume of the {what} at ES", role, lambda _, es: es),
-        Quantity(f"{low}_sv_ml", f"{role} SV", "ml", "EDV − ESV", role, lambda ed, es: ed - es),
-        Quantity(f"{low}_ef_percent", f"{role} EF", "%", "100·(EDV − ESV) / EDV", role, ejection_fraction),
+        HeartQuantity(f"{low}_edv_ml", f"{role} EDV", "ml", f"volume of the {what} at ED", role, lambda ed, _: ed),
+        HeartQuantity(f"{low}_esv_ml", f"{role} ESV", "ml", f"volume of the {what} at ES", role, lambda _, es: es),
+        HeartQuantity(f"{low}_sv_ml", f"{role} SV", "ml", "EDV − ESV", role, lambda ed, es: ed - es),
+        HeartQuantity(f"{low}_ef_percent", f"{role} EF", "%", "100·(EDV − ESV) / EDV", role, ejection_fraction),
     ]
 
 
@@ -60,9 +51,9 @@ QUANTITIES = {
     for quantity in (
         *_of_ventricle("LV", "left ventricle's cavity"),
         *_of_ventricle("RV", "right ventricle's cavity"),
-        Quantity("myo_ed_ml", "myocardium at ED", "ml", "volume at ED", "myocardium", lambda ed, _: ed),
-        Quantity("myo_es_ml", "myocardium at ES", "ml", "volume at ES", "myocardium", lambda _, es: es),
-        Quantity(
+        HeartQuantity("myo_ed_ml", "myocardium at ED", "ml", "volume at ED", "myocardium", lambda ed, _: ed),
+        HeartQuantity("myo_es_ml", "myocardium at ES", "ml", "volume at ES", "myocardium", lambda _, es: es),
+        HeartQuantity(
             "myo_mass_g",
             "myocardial mass",
             "g",
@@ -73,32 +64,39 @@ QUANTITIES = {
     )
 }
 """Every clinical number by id, in the order in which tables show them."""
+PLOTTED = ("lv_edv_ml", "lv_esv_ml", "lv_ef_percent", "myo_mass_g", "rv_edv_ml", "rv_esv_ml", "rv_ef_percent")
+"""Those that are plotted; others follow from them."""
 
 
 @dataclass(frozen=True)
-class Cardiac:
+class Cardiac(Agreeing):
     """Clinical numbers of patients.
 
     Attributes:
         patients: Patient → id of a quantity → (prediction, label), nan where undefined.
     """
 
+    one: ClassVar[str] = "patient"
+    what: ClassVar[str] = "hearts"
+
     patients: dict[str, dict[str, Pair]]
 
     @property
-    def quantities(self) -> list[Quantity]:
-        """What was measured."""
+    def ids(self) -> list[str]:
+        return list(self.patients)
+
+    @property
+    def quantities(self) -> list[HeartQuantity]:
         held = {id for numbers in self.patients.values() for id in numbers}
         return [quantity for id, quantity in QUANTITIES.items() if id in held]
 
-    def pairs(self, quantity: str) -> dict[str, Pair]:
-        """Returns patient → (prediction, label) of a quantity."""
-        return {patient: numbers[quantity] for patient, numbers in self.patients.items() if quantity in numbers}
+    @property
+    def plotted(self) -> list[HeartQuantity]:
+        measured = {quantity.id: quantity for quantity in self.quantities}
+        return [measured[id] for id in PLOTTED if id in measured]
 
-    @cached_property
-    def agreement(self) -> dict[str, Agreement]:
-        """Quantity → how predictions agree with labels over patients."""
-        return {quantity.id: agreement(self.pairs(quantity.id)) for quantity in self.quantities}
+    def pairs(self, quantity: str) -> dict[str, Pair]:
+        return {patient: numbers[quantity] for patient, numbers in self.patients.items() if quantity in numbers}
 
     def as_dict(self) -> dict[str, Any]:
         """Returns everything as plain data, with null for undefined values."""
@@ -126,7 +124,7 @@ class Cardiac:
 
     def table(self) -> Any:
         """Returns a `rich.table.Table`: a line a quantity, predictions against labels."""
-        return cardiac_table(self)
+        return agreement_table(self)
 
     def to_csv(self, path: Path | str) -> Path:
         """Writes the table of patients (patient, quantity, prediction, label, difference, unit), returns its path."""

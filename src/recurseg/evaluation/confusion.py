@@ -80,6 +80,14 @@ class Confusion:
         """
         return self._by_class(recall)
 
+    def dice(self) -> np.ndarray:
+        """2·TP / (2·TP + FP + FN) of each class, float (classes,); nan where neither side has it."""
+        return self._by_class(dice)
+
+    def mean_dice(self) -> float:
+        """Mean of `dice` over the classes but 0 that occur in reference or prediction; nan for none."""
+        return float(mean(self.dice()[1:]))
+
     def mean_iou(self) -> float:
         """Mean of `iou` over the classes that occur in reference or prediction; nan where nothing was counted."""
         return float(mean(self.iou()))
@@ -112,6 +120,12 @@ def iou(counts: np.ndarray, members: Sequence[int]) -> np.ndarray:
     """TP / (TP + FP + FN) of some classes as one, counts (..., classes, classes + 1) → (...)."""
     both, expected, found = _overlap(counts, members)
     return _ratio(both, expected + found - both)
+
+
+def dice(counts: np.ndarray, members: Sequence[int]) -> np.ndarray:
+    """2·TP / (2·TP + FP + FN) of some classes as one, counts (..., classes, classes + 1) → (...)."""
+    both, expected, found = _overlap(counts, members)
+    return _ratio(2 * both, expected + found)
 
 
 def recall(counts: np.ndarray, members: Sequence[int]) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from recurseg.errors import ConfigError, DataError
 from recurseg.evaluation.agreement import Pair
-from recurseg.evaluation.cardiac import QUANTITIES, Cardiac, Quantity
+from recurseg.evaluation.cardiac import QUANTITIES, Cardiac, HeartQuantity
 from recurseg.evaluation.sources import Labelled
 
 ROLES = {
@@ -182,7 +182,7 @@ def _phases(patient: str, frames: Sequence[Frame]) -> dict[str, Frame]:
     return {"ED": ordered[-1], "ES": ordered[0]}
 
 
-def _measured(quantity: Quantity, ed: Frame | None, es: Frame | None) -> Pair:
+def _measured(quantity: HeartQuantity, ed: Frame | None, es: Frame | None) -> Pair:
     """Prediction and label; a ventricle that is missed at ED has an ejection fraction of 0 %, not none."""
 
     def value(side: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +34,7 @@ def values_of(
     expected: np.ndarray,
     chosen: Sequence[Metric],
     masks: Mapping[str, Sequence[int]],
+    lesions: Collection[str],
     membrane: tuple[int, str] | None,
 ) -> dict[Key, float]:
     """Measures one frame.
@@ -45,18 +46,20 @@ def values_of(
         expected: Classes of the reference, likewise.
         chosen: Metrics; pooled ones are left out.
         masks: Name of a class or region → its classes.
+        lesions: Those of the names that lesion metrics are of.
         membrane: Class of the membrane and its name; None for none.
 
     Returns:
         Metric and name → value, nan where undefined.
     """
     values: dict[Key, float] = {}
-    if any(metric.takes == "class" for metric in chosen):
-        for name, members in masks.items():
-            inside = np.isin(np.arange(IGNORE + 1), members)
-            of_mask = _values(chosen, "class", inside[found], inside[expected], reference.volume.spacing)
+    kinds = {metric.takes for metric in chosen}
+    for kind, names in {"class": masks, "lesion": lesions}.items():
+        for name in names if kind in kinds else ():
+            pair = (inside(masks[name], classes) for classes in (found, expected))
+            of_mask = _values(chosen, kind, *pair, reference.volume.spacing)
             values |= {(id, name): value for id, value in of_mask.items()}
-    if membrane and any(metric.takes == "membrane" for metric in chosen):
+    if membrane and "membrane" in kinds:
         number, name = membrane
         axis = reference.volume.slice_axis or 0
         probability = np.moveaxis(_membrane_probability(prediction, found, number), axis, 0)
@@ -64,6 +67,11 @@ def values_of(
         of_membrane = _values(chosen, "membrane", probability, np.moveaxis(truth, axis, 0), None)
         values |= {(id, name): value for id, value in of_membrane.items()}
     return values
+
+
+def inside(members: Sequence[int], classes: np.ndarray) -> np.ndarray:
+    """The mask of some classes, bool of the shape of `classes`; 255 is in none."""
+    return np.isin(np.arange(IGNORE + 1), members)[classes]
 
 
 def _membrane_probability(prediction: Labelled, found: np.ndarray, membrane: int) -> np.ndarray:

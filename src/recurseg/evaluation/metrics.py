@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
 
 from recurseg.errors import ConfigError, did_you_mean
-from recurseg.evaluation import confusion, overlap, partition, reconstruction, surface, targets, thinning, warping
+from recurseg.evaluation import (
+    confusion,
+    lesions,
+    overlap,
+    partition,
+    reconstruction,
+    surface,
+    targets,
+    thinning,
+    warping,
+)
 
 EITHER_EMPTY_ZERO = "both empty: undefined; one empty: 0"
 EITHER_EMPTY_DIAGONAL = "both empty: undefined; one empty: the diagonal of the image in mm"
@@ -29,9 +40,10 @@ class Metric:
         definition: Formula in one line.
         empty: What happens where one mask or both are empty.
         source: Where the definition comes from.
-        takes: "class" for masks of one class, "classes" for label maps of all classes, whose voxels are pooled over
-            cases, "membrane" for a membrane probability or mask, "image" for reconstructed and original image, both
-            in the range from 0 to 1, "target" for the classes of whole images.
+        takes: "class" for masks of one class, "lesion" for those that are taken apart into lesions, "classes" for
+            label maps of all classes, whose voxels are pooled over cases, "membrane" for a membrane probability or
+            mask, "image" for reconstructed and original image, both in the range from 0 to 1, "target" for the
+            classes of whole images.
         measure: `(prediction, reference, spacing) -> measurement`; metrics with the same one share its cost.
         score: Measurement → value.
         needs_mm: Whether it takes a spacing in mm.
@@ -45,7 +57,7 @@ class Metric:
     definition: str
     empty: str
     source: str
-    takes: Literal["class", "classes", "membrane", "image", "target"]
+    takes: Literal["class", "lesion", "classes", "membrane", "image", "target"]
     measure: Callable[[np.ndarray, np.ndarray, Sequence[float] | None], Any]
     score: Callable[[Any], float]
     needs_mm: bool = False
@@ -67,7 +79,7 @@ class Metric:
 
 INFINITE = float("inf")
 
-METRICS: dict[str, Metric] = {
+LISTED: dict[str, Metric] = {
     metric.id: metric
     for metric in (
         Metric(
@@ -107,6 +119,13 @@ METRICS: dict[str, Metric] = {
             definition="100·|V_prediction − V_reference| / V_reference",
             empty="both empty: undefined; one empty: 100", source="MRBrainS (Mendrik et al. 2015)",
             measure=overlap.count, score=overlap.avd_percent,
+        ),
+        Metric(
+            id="dice:pooled", unit="", range=(0, 1), better="higher", takes="classes",
+            definition="2·TP / (2·TP + FP + FN) of each class but 0, voxels of all cases added first",
+            empty="class on neither side: undefined; on one side: 0",
+            source="voxel average of Zhang et al. 2019 (RSANet)", measure=confusion.confusion_of,
+            score=confusion.Confusion.mean_dice,
         ),
         Metric(
             id="mean_iou:pooled", unit="", range=(0, 1), better="higher", takes="classes",
@@ -198,11 +217,68 @@ METRICS: dict[str, Metric] = {
         ),
     )
 }  # fmt: skip
-"""Every metric by id, in the order in which tables show them."""
+"""The metrics that have one definition, by id."""
 
-METRICS |= {
-    name: replace(METRICS[id], id=name, same_as=id) for name, id in (("ppv", "precision"), ("sensitivity", "recall"))
+LISTED |= {
+    name: replace(LISTED[id], id=name, same_as=id) for name, id in (("ppv", "precision"), ("sensitivity", "recall"))
 }
+
+LESION_RATES = {
+    "tpr": ("higher", "found lesions / lesions of the reference", "LTPR of Carass et al. 2017"),
+    "fpr": ("lower", "false lesions / predicted lesions", "LFPR of Carass et al. 2017"),
+    "f1": ("higher", "harmonic mean of lesion_tpr and 1 − lesion_fpr", "F1 of Commowick et al. 2018 (MSSEG)"),
+}
+
+
+@cache
+def lesion_metric(id: str) -> Metric:
+    """Returns a metric of lesions of any rule, such as "lesion_tpr:any_overlap_26" or, of a size, with ":to_30mm3".
+
+    Raises:
+        KeyError: The text is no such id.
+    """
+    rate, *parts = id.removeprefix("lesion_").split(":")
+    if not id.startswith("lesion_") or rate not in LESION_RATES or len(parts) not in (1, 2):
+        raise KeyError(id)
+    try:
+        rule, size = lesions.Rule.read(parts[0]), lesions.Size.read(parts[1]) if parts[1:] else None
+    except (ConfigError, ValueError):
+        raise KeyError(id) from None
+    better, definition, source = LESION_RATES[rate]
+    worst = int(better == "lower")
+    empty = f"none of the size: {worst} where one of the other side is unmatched, else undefined"
+    return Metric(
+        id=id, unit="", range=(0, 1), better="higher" if better == "higher" else "lower", takes="lesion",
+        definition=f"{definition}; {rule.words}{f'; lesions {size} alone' if size else ''}",
+        empty=empty if size else f"both empty: undefined; one empty: {worst}", source=source,
+        measure=lesions.matcher(rule.connectivity), score=partial(lesions.rate, name=rate, rule=rule, size=size),
+        needs_mm=size is not None,
+    )  # fmt: skip
+
+
+def lesion_metrics(rule: lesions.Rule) -> list[Metric]:
+    """The lesion metrics of a rule, of lesions of every size."""
+    return [lesion_metric(f"lesion_{rate}:{rule}") for rate in LESION_RATES]
+
+
+class Metrics(Mapping[str, Metric]):
+    """Metrics by id: those that are listed, and beside them lesion metrics of any rule and size."""
+
+    def __init__(self, listed: Mapping[str, Metric]) -> None:
+        self._listed = listed
+
+    def __getitem__(self, id: str) -> Metric:
+        return self._listed[id] if id in self._listed else lesion_metric(id)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._listed)
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+
+METRICS = Metrics(LISTED | {metric.id: metric for metric in lesion_metrics(lesions.Rule())})
+"""Every metric by id, in the order in which tables show them."""
 
 
 def choose(ids: Iterable[str]) -> list[Metric]:

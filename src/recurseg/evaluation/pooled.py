@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from recurseg.evaluation.confusion import Confusion, iou, mean, recall
+from recurseg.evaluation.confusion import Confusion, dice, iou, mean, recall
 from recurseg.evaluation.statistics import Resampled, resampled
 
 ALL_CLASSES = "mean of classes"
-RATIOS = {"mean_iou:pooled": iou, "iou:pooled": iou, "recall:pooled": recall}
+RATIOS = {"mean_iou:pooled": iou, "iou:pooled": iou, "recall:pooled": recall, "dice:pooled": dice}
 """Pooled metric → what it divides."""
 
 Key = tuple[str, str]
@@ -54,17 +54,18 @@ class Pooled:
 
         Returns:
             Metric and class → (draws,), nan where a class does not occur. `mean_iou:pooled` has the mean of classes
-            alone, `iou:pooled` all but that, `recall:pooled` both.
+            alone, `iou:pooled` all but that, the others both; `dice:pooled` leaves out class 0, and the mean of one.
         """
         counts = np.tensordot(weights, self._stacked(), 1)  # (draws, classes, classes + 1)
         measured = {name: [c] for c, name in enumerate(self.class_names) if c not in self.not_evaluated}
         found: dict[Key, np.ndarray] = {}
         for metric in self.metrics:
-            by_name = {name: RATIOS[metric](counts, members) for name, members in (measured | self.regions).items()}
+            classes = {name: own for name, own in measured.items() if metric != "dice:pooled" or own != [0]}
+            by_name = {name: RATIOS[metric](counts, members) for name, members in (classes | self.regions).items()}
             if metric != "mean_iou:pooled":
                 found |= {(metric, name): values for name, values in by_name.items()}
-            if metric != "iou:pooled":
-                found[metric, ALL_CLASSES] = mean(np.stack([by_name[name] for name in measured], axis=-1))
+            if metric != "iou:pooled" and (metric != "dice:pooled" or len(classes) > 1):
+                found[metric, ALL_CLASSES] = mean(np.stack([by_name[name] for name in classes], axis=-1))
         return found
 
     def values(self) -> dict[Key, Resampled]:

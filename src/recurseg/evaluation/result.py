@@ -15,6 +15,7 @@ import numpy as np
 
 from recurseg.data.files import write_json, write_text
 from recurseg.errors import DataError
+from recurseg.evaluation.burden import Lesions
 from recurseg.evaluation.cardiac import Cardiac
 from recurseg.evaluation.failures import Limit
 from recurseg.evaluation.metrics import METRICS
@@ -68,6 +69,7 @@ class Evaluation:
         regions: Region → its classes.
         pooled: Confusion matrices, where pooled metrics were computed.
         cardiac: Clinical numbers of the patients, where the data are hearts.
+        lesions: Number and load of lesions, and how many were found, where they were counted.
     """
 
     rows: list[Row]
@@ -77,6 +79,7 @@ class Evaluation:
     regions: dict[str, list[int]] = field(default_factory=dict)
     pooled: Pooled | None = None
     cardiac: Cardiac | None = None
+    lesions: Lesions | None = None
 
     @property
     def cases(self) -> list[str]:
@@ -188,6 +191,7 @@ class Evaluation:
             "rows": [row.as_dict() for row in self.rows],
             "confusion": self.pooled and self.pooled.as_dict(),
             "cardiac": self.cardiac and self.cardiac.as_dict(),
+            "lesions": self.lesions and self.lesions.as_dict(),
         }
 
     def to_json(self, path: Path | str) -> Path:
@@ -224,6 +228,8 @@ def together(evaluations: Sequence[Evaluation]) -> Evaluation:
     not_evaluated = sorted({c for of_cases in pooled for c in of_cases.not_evaluated})
     hearts = [evaluation.cardiac for evaluation in evaluations if evaluation.cardiac]
     patients = {patient: numbers for own in hearts for patient, numbers in own.patients.items()}
+    lesions = [evaluation.lesions for evaluation in evaluations if evaluation.lesions]
+    tallies = {case: own for of_cases in lesions for case, own in of_cases.cases.items()}
     return replace(
         evaluations[0],
         rows=[row for evaluation in evaluations for row in evaluation.rows],
@@ -231,6 +237,7 @@ def together(evaluations: Sequence[Evaluation]) -> Evaluation:
         tags={case: tags for evaluation in evaluations for case, tags in evaluation.tags.items()},
         pooled=replace(pooled[0], by_case=counts, not_evaluated=not_evaluated) if pooled else None,
         cardiac=Cardiac(patients) if patients else None,
+        lesions=replace(lesions[0], cases=tallies) if lesions else None,
     )
 
 
@@ -254,7 +261,7 @@ def read_evaluation(path: Path | str) -> Evaluation:
         else:
             document = json.loads(path.read_text())
         rows = [Row.from_dict(row) for row in document["rows"]]
-        counts, hearts = document.get("confusion"), document.get("cardiac")
+        counts, hearts, lesions = (document.get(key) for key in ("confusion", "cardiac", "lesions"))
         return Evaluation(
             rows,
             list(document.get("notes", [])),
@@ -262,6 +269,7 @@ def read_evaluation(path: Path | str) -> Evaluation:
             regions=dict(document.get("regions", {})),
             pooled=Pooled.from_dict(counts) if counts else None,
             cardiac=Cardiac.from_dict(hearts) if hearts else None,
+            lesions=Lesions.from_dict(lesions) if lesions else None,
         )
     except OSError as error:
         raise DataError(

@@ -11,13 +11,15 @@ import numpy as np
 from recurseg.data.case import IGNORE
 from recurseg.errors import ConfigError, DataError, RecursegError
 from recurseg.evaluation.alignment import align
+from recurseg.evaluation.burden import Lesions, tally_classes
 from recurseg.evaluation.cardiac import Cardiac
 from recurseg.evaluation.coding import classes_of, settle_coding
 from recurseg.evaluation.confusion import Confusion
 from recurseg.evaluation.failures import Limit
 from recurseg.evaluation.hearts import Frame, count_frame, measurable, measure_hearts
-from recurseg.evaluation.measuring import frames_of, values_of
-from recurseg.evaluation.metrics import METRICS, Metric, choose
+from recurseg.evaluation.lesions import SIZES, Rule, Size, named_lesions, sizes_of
+from recurseg.evaluation.measuring import frames_of, inside, values_of
+from recurseg.evaluation.metrics import METRICS, Metric, choose, lesion_metrics
 from recurseg.evaluation.pairing import pair
 from recurseg.evaluation.partition import membrane_class
 from recurseg.evaluation.pooled import Pooled
@@ -29,6 +31,9 @@ from recurseg.evaluation.targets import evaluate_answers, read_answers
 
 if TYPE_CHECKING:
     from recurseg.data.dataset import Dataset
+
+VOXEL_AVERAGES = ("dice:pooled", "iou:pooled")
+"""Pooled metrics that stand beside the means over cases where there are lesions."""
 
 
 def evaluate(
@@ -44,6 +49,9 @@ def evaluate(
     regions: Mapping[str, Sequence[int]] | None = None,
     failures: float | str | None = None,
     clinical: bool | None = None,
+    lesions: bool | None = None,
+    lesion_rule: str = "any_overlap_26",
+    lesion_sizes: Sequence[float] = SIZES,
     time_axis: int = 0,
 ) -> Evaluation:
     """Compares predicted with reference label maps, case by case and class by class.
@@ -55,7 +63,8 @@ def evaluate(
             integers are labels, floats in 0..1 the probability of class 1.
         labels: A data set (folder, `dataset.yaml` or `Dataset`), a file or folder of label files, or arrays.
         metrics: Ids from `METRICS`; by default all that the inputs allow. Membrane metrics are in where a class is
-            called "membrane", metrics in mm where the spacing is known, pooled ones where there are three classes.
+            called "membrane", metrics in mm where the spacing is known, pooled ones where there are three classes,
+            those of lesions as `lesions` says.
         also: Ids beside those by default.
         spacing: Millimetres per voxel, one number an axis (that of time may be left out), instead of what files say.
         class_names: Names by class, 0 first, instead of what the data set says.
@@ -70,6 +79,10 @@ def evaluate(
         clinical: Whether to measure volumes, mass and ejection fraction of hearts. None does where classes are named
             as parts of the heart and a data set says whose they are, and leaves out what cannot be had; True makes
             that an error.
+        lesions: Whether to count lesions, predicted and labelled, and those that were found. None does where a class
+            or region is called lesion, and takes these apart; True takes all where none is called so.
+        lesion_rule: What a lesion is and when it is found, such as "overlap_0.1_18"; see `lesions.Rule`.
+        lesion_sizes: The mm³ up to which a lesion is small, and up to which it is medium.
         time_axis: Axis of the frames of arrays with four axes; files say it themselves.
 
     Returns:
@@ -90,6 +103,7 @@ def evaluate(
             raise ConfigError(f"{', '.join(others)}: measures {what}; label maps have none")
     if spacing is not None and not all(0 < s < float("inf") for s in spacing):
         raise ConfigError(f"spacing {tuple(spacing)} must be positive millimetres")
+    rule, sizes = Rule.read(lesion_rule), sizes_of(lesion_sizes)
     if time_axis not in range(4):
         raise ConfigError(f"time_axis {time_axis}: arrays of frames have the axes 0 to 3")
     predicted, expected = predictions_side(predictions, time_axis), references_side(labels, time_axis)
@@ -105,30 +119,41 @@ def evaluate(
     settled = settle_regions(expected.regions if regions is None else regions, names)
     notes += notes_of(settled, names)
     measured = {name: [c] for c, name in enumerate(names) if c and c not in unmeasured}
+    masks = measured | settled
+    called_so = named_lesions(masks)
+    with_lesions, of_lesions = bool(called_so) if lesions is None else lesions, called_so or list(masks)
     named, in_mm = membrane_class(names), all(r.volume.spacing_known for _, r in aligned)
     membrane = next(((c, names[c]) for c in (named or 1,) if c < len(names) and c not in unmeasured), None)
+    if with_lesions:
+        further += [*lesion_metrics(rule), *choose(VOXEL_AVERAGES)]
     chosen, left_out = _allowed(asked, further, in_mm, several=len(names) > 2, membrane=named is not None)
     notes += left_out
     if limit and limit.metric not in (by_case := [m.id for m in chosen if m.takes != "classes"]):
         raise ConfigError(f"failures by {limit.metric}: it is not among {', '.join(by_case)}")
     if any(r.volume.time_axis is not None for _, r in aligned):
         notes.append("a cine's value is the mean over its labelled frames")
+    if with_lesions:
+        with_lesions, sizes, left_out = _countable([r for _, r in aligned], sizes)
+        notes += left_out
     roles = _roles(names, unmeasured, [r for _, r in aligned], sections, clinical)
     pooled = [m.id for m in chosen if m.takes == "classes"]
-    rows, counts, hearts = [], {}, []
+    rows, counts, hearts, tallies = [], {}, [], {}
     for prediction, reference in aligned:
         values, confusion = [], Confusion(len(names))
         for number, p, r in frames_of(prediction, reference):
             found, known = _decoded(p, r, names, unmeasured)
-            values.append(values_of(p, r, found, known, chosen, measured | settled, membrane))
+            values.append(values_of(p, r, found, known, chosen, masks, of_lesions, membrane))
             if pooled:
                 confusion.add(found, known)
             if roles and (known != IGNORE).any():
                 hearts.append(count_frame(r, number, found, known, roles))
+            if with_lesions:
+                of = {name: [inside(masks[name], classes) for classes in (found, known)] for name in of_lesions}
+                tallies[reference.id] = tally_classes(of, r.volume.spacing, rule, sizes)
         rows += [
             Row(reference.id, name, metric.id, mean_of(v[key] for v in values), metric.unit, name not in names)
             for metric in chosen
-            for name in measured | settled
+            for name in masks
             if (key := (metric.id, name)) in values[0]
         ]
         if pooled:
@@ -137,7 +162,8 @@ def evaluate(
     notes += told
     tags = {r.id: list(r.case.tags) for _, r in aligned if r.case and r.case.tags}
     whole = Pooled(pooled, names, counts, settled, sorted(unmeasured)) if pooled else None
-    return Evaluation(rows, notes, tags, limit, settled, whole, cardiac)
+    counted = Lesions(rule, sizes, tallies) if with_lesions else None
+    return Evaluation(rows, notes, tags, limit, settled, whole, cardiac, counted)
 
 
 def _allowed(
@@ -149,7 +175,9 @@ def _allowed(
             raise ConfigError(f"{', '.join(needing)} need a spacing and the files carry none: pass --spacing")
         return asked, []
     kinds = {"class": True, "classes": several, "membrane": membrane}
-    allowed = [m for m in METRICS.values() if (kinds.get(m.takes) and not m.same_as) or m in further]
+    wanted = {m.id: m for m in METRICS.values() if kinds.get(m.takes) and not m.same_as} | {m.id: m for m in further}
+    listed = [id for id in METRICS if id in wanted]
+    allowed = [wanted[id] for id in (*listed, *(id for id in wanted if id not in listed))]
     if in_mm:
         return allowed, []
     left_out = ", ".join(m.id for m in allowed if m.needs_mm)
@@ -179,6 +207,18 @@ def _decoded(
             f"known are {', '.join(f'{c} {name}' for c, name in enumerate(names))}"
         )
     return found, expected
+
+
+def _countable(references: Sequence[Labelled], sizes: dict[str, Size]) -> tuple[bool, dict[str, Size], list[str]]:
+    """Whether lesions can be counted, the sizes that can be told apart, and notes of what cannot be had."""
+    if any(r.volume.time_axis is not None for r in references):
+        return False, {}, ["no number or load of lesions: a film has no one number of them"]
+    left_out = "lesion load in ml and lesions by size left out"
+    if not all(r.volume.spacing_known for r in references):
+        return True, {}, [f"{left_out}: the files carry no spacing; pass --spacing to get them"]
+    if any(r.volume.slice_axis is None for r in references):
+        return True, {}, [f"{left_out}: lesions of a 2-D image have no volume"]
+    return True, sizes, []
 
 
 def _roles(

@@ -155,7 +155,8 @@ def evaluate_subsets(
     if isinstance(labels, (str, Path)) and Path(labels).exists():
         labels = labelled_dataset(Path(labels)) or labels
     evaluations = {
-        subset: evaluate(path, labels, metrics=metrics, clinical=False, **options) for subset, path in folders.items()
+        subset: evaluate(path, labels, metrics=metrics, clinical=False, lesions=False, **options)
+        for subset, path in folders.items()
     }
     try:
         return compare_subsets(evaluations)

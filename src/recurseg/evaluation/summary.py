@@ -40,9 +40,15 @@ class Summary:
     values: dict[str, float] = field(default_factory=dict)
     failures: Failures | None = None
 
+    @property
+    def average(self) -> str:
+        """What `mean` is over: "voxel" where the voxels of all cases are pooled first, else "sample"."""
+        pooled = self.metric in METRICS and METRICS[self.metric].takes == "classes"
+        return "voxel" if pooled else "sample"
+
     def as_dict(self) -> dict[str, Any]:
         """Returns the entry as plain data, with null for what is undefined."""
-        plain = asdict(self)
+        plain = asdict(self) | {"average": self.average}
         plain["class"] = plain.pop("class_name")
         return plain | {key: None for key in ("mean", "sd") if math.isnan(plain[key])}
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from recurseg.evaluation.statistics import FEWEST
 
 if TYPE_CHECKING:
-    from recurseg.evaluation.agreement import Agreement
-    from recurseg.evaluation.cardiac import Cardiac
+    from recurseg.evaluation.agreement import Agreeing, Agreement
+    from recurseg.evaluation.burden import Lesions
+    from recurseg.evaluation.lesions import Size
     from recurseg.evaluation.result import Evaluation, Summary
     from recurseg.evaluation.subsets import Subsets
 
@@ -32,7 +33,8 @@ def summary_table(evaluation: Evaluation) -> Any:
     )  # fmt: skip
     limit = evaluation.limit
     for heading, shown in {
-        "cases": bool(groups), "metric": True, "class": True, "mean": True, "sd": True,
+        "cases": bool(groups), "metric": True, "class": True, "average": evaluation.pooled is not None,
+        "mean": True, "sd": True,
         "95 % interval" if count >= FEWEST else "values": True, str(limit): bool(limit), "unit": True,
     }.items():  # fmt: skip
         if shown:
@@ -42,7 +44,10 @@ def summary_table(evaluation: Evaluation) -> Any:
         for place, s in enumerate(evaluation.full_summary(cases)):
             lead = [f"{tag} ({len(cases)})" if place == 0 else ""] if groups else []
             failed = [str(s.failures or "")] if limit else []
-            table.add_row(*lead, s.metric, s.class_name, number(s.mean), _sd(s), _spread(s), *failed, s.unit)
+            average = [s.average] if evaluation.pooled else []
+            table.add_row(
+                *lead, s.metric, s.class_name, *average, number(s.mean), _sd(s), _spread(s), *failed, s.unit
+            )
     return table
 
 
@@ -75,23 +80,66 @@ def subsets_table(subsets: Subsets, metric: str) -> Any:
     return table
 
 
-def cardiac_table(cardiac: Cardiac) -> Any:
-    """Returns a `rich.table.Table` of clinical numbers: a line a quantity, predictions against labels."""
+def agreement_table(found: Agreeing) -> Any:
+    """Returns a `rich.table.Table` of quantities: a line each, predictions against labels."""
     from rich.table import Table
 
-    count = len(cardiac.patients)
+    count = len(found.ids)
     table = Table(
         box=None, header_style="bold", padding=(0, 1, 0, 0), title_justify="left",
-        title=f"hearts of {count} patient{'s' * (count != 1)}, difference = prediction − label",
+        title=f"{found.what} of {count} {found.one}{'s' * (count != 1)}, difference = prediction − label",
     )  # fmt: skip
     for heading in ("quantity", "label", "prediction", "bias", "limits of agreement", "MAE", "r"):
         table.add_column(heading, justify="left" if heading == "quantity" else "right", no_wrap=heading == "quantity")
     table.add_column("95 % interval of bias" if count >= FEWEST else "differences", overflow="fold")
     table.add_column("unit")
-    found = cardiac.agreement
-    for quantity in cardiac.quantities:
-        table.add_row(quantity.name, *agreement_cells(found[quantity.id]), quantity.unit)
+    for quantity in found.quantities:
+        table.add_row(quantity.name, *agreement_cells(found.agreement[quantity.id]), quantity.unit)
     return table
+
+
+def detection_table(lesions: Lesions, name: str) -> Any:
+    """Returns a `rich.table.Table` of the lesions of a class, all cases together: a column a size."""
+    from rich.table import Table
+
+    count = len(lesions.cases)
+    table = Table(
+        box=None, header_style="bold", padding=(0, 1, 0, 0), title_justify="left",
+        title=f"{name}, {count} case{'s together' if count > 1 else ''}: {lesions.rule.words}",
+    )  # fmt: skip
+    table.add_column("", no_wrap=True)
+    for heading, _ in sized(lesions):
+        table.add_column(heading, justify="right")
+    for line in detection_lines(lesions, name):
+        table.add_row(*line)
+    return table
+
+
+def sized(lesions: Lesions) -> list[tuple[str, str]]:
+    """Heading and name of each size, all lesions first."""
+
+    def words(size: Size) -> str:
+        return f"> {size.above:g} mm³" if math.isinf(size.to) else f"≤ {size.to:g} mm³"
+
+    return [("all", "all"), *((f"{name} {words(size)}", name) for name, size in lesions.sizes.items())]
+
+
+def detection_lines(lesions: Lesions, name: str) -> list[list[str]]:
+    """Lines of the table of a class: what is counted, then a cell a size."""
+    found = [lesions.detection[name, size] for _, size in sized(lesions)]
+    lines = [
+        ["in the labels", *(str(own.counts.lesions) for own in found)],
+        ["found", *(str(own.counts.found) for own in found)],
+        ["predicted", *(str(own.counts.predicted) for own in found)],
+        ["false", *(str(own.counts.false) for own in found)],
+    ]
+    words = {"tpr": "true-positive rate", "fpr": "false-positive rate", "f1": "F1"}
+    for rate, word in words.items():
+        lines.append([word, *(number(own.rates[rate].value) for own in found)])
+        if len(lesions.cases) >= FEWEST:
+            ends = (own.rates[rate].interval for own in found)
+            lines.append(["  95 % interval", *(" – ".join(f"{end:.2f}" for end in pair or ()) for pair in ends)])
+    return lines
 
 
 def agreement_cells(found: Agreement) -> list[str]:

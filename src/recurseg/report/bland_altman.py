@@ -1,4 +1,4 @@
-"""Predicted against labelled volumes and ejection fractions as Bland-Altman plots."""
+"""Predicted against labelled quantities, such as volumes and ejection fractions, as Bland-Altman plots."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recurseg.evaluation.agreement import Agreement, Pair
-from recurseg.evaluation.cardiac import Cardiac, Quantity
+from recurseg.evaluation.agreement import Agreeing, Agreement, Pair, Quantity
 from recurseg.evaluation.tables import signed
 from recurseg.report.svg import write_svg
 
@@ -19,32 +18,29 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 POINT, DARK, QUIET = "#1f5f8b", "#33404a", "#8fa0ae"
-SHOWN = ("lv_edv_ml", "lv_esv_ml", "lv_ef_percent", "myo_mass_g", "rv_edv_ml", "rv_esv_ml", "rv_ef_percent")
-"""Quantities that have a panel, those that others follow from left out."""
 ACROSS = 4
 """Panels in a row."""
 ROOM = 0.15
 """Least distance of two labels, as a share of a panel's height."""
 
 
-def write_bland_altman(cardiac: Cardiac, path: Path) -> Path:
+def write_bland_altman(numbers: Agreeing, path: Path) -> Path:
     """Draws `draw_bland_altman` as an SVG file, returns its path. Raises ResourceError where it cannot be written."""
-    return write_svg(draw_bland_altman(cardiac), path)
+    return write_svg(draw_bland_altman(numbers), path)
 
 
-def draw_bland_altman(cardiac: Cardiac) -> Figure:
-    """Draws a panel a quantity: prediction − label of each patient against the mean of the two.
+def draw_bland_altman(numbers: Agreeing) -> Figure:
+    """Draws a panel a quantity: prediction − label of each patient or case against the mean of the two.
 
     The line is the bias, the dashed ones are the limits of agreement (bias ± 1.96 standard deviations), which one
     patient alone has not. Bland and Altman 1986.
 
     Args:
-        cardiac: Clinical numbers; patients without both values of a quantity are left out of its panel.
+        numbers: Those without both values of a quantity are left out of its panel.
     """
     from matplotlib.figure import Figure
 
-    shown = [quantity for quantity in cardiac.quantities if quantity.id in SHOWN]
-    shown.sort(key=lambda quantity: SHOWN.index(quantity.id))
+    shown = numbers.plotted
     across = min(ACROSS, max(len(shown), 1))
     down = math.ceil(len(shown) / across)
     figure = Figure(figsize=(2.9 * across, 2.6 * max(down, 1)), facecolor="white")
@@ -53,16 +49,18 @@ def draw_bland_altman(cardiac: Cardiac) -> Figure:
     for axes in places[len(shown) :]:
         axes.set_axis_off()
     for axes, quantity in zip(places, shown, strict=False):
-        _panel(axes, quantity, list(cardiac.pairs(quantity.id).values()), cardiac.agreement[quantity.id])
+        pairs = list(numbers.pairs(quantity.id).values())
+        _panel(axes, quantity, pairs, numbers.agreement[quantity.id], numbers.one)
     return figure
 
 
-def _panel(axes: Axes, quantity: Quantity, pairs: Sequence[Pair], found: Agreement) -> None:
+def _panel(axes: Axes, quantity: Quantity, pairs: Sequence[Pair], found: Agreement, one: str) -> None:
     values = np.array([pair for pair in pairs if not any(map(math.isnan, pair))]).reshape(-1, 2)
     mean, difference = values.mean(axis=1), values[:, 0] - values[:, 1]
-    axes.set_title(f"{quantity.name}, {found.n} patient{'s' * (found.n != 1)}", fontsize=10, color=DARK)
-    axes.set_xlabel(f"mean of prediction and label, {quantity.unit}", fontsize=8, color=DARK)
-    axes.set_ylabel(f"prediction − label, {quantity.unit}", fontsize=8, color=DARK)
+    unit = quantity.unit and f", {quantity.unit}"
+    axes.set_title(f"{quantity.name}, {found.n} {one}{'s' * (found.n != 1)}", fontsize=10, color=DARK)
+    axes.set_xlabel(f"mean of prediction and label{unit}", fontsize=8, color=DARK)
+    axes.set_ylabel(f"prediction − label{unit}", fontsize=8, color=DARK)
     axes.tick_params(labelsize=8, colors=DARK)
     axes.spines[["top", "right"]].set_visible(False)
     if not found.n:

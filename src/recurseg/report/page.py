@@ -12,10 +12,10 @@ from markupsafe import Markup, escape
 
 from recurseg.data.files import write_text
 from recurseg.evaluation.metrics import METRICS
+from recurseg.report.clinical import draw_clinical
 from recurseg.report.completions import draw_completions
 from recurseg.report.curves import charts
 from recurseg.report.folder import RunFiles, read_run
-from recurseg.report.hearts import draw_hearts
 from recurseg.report.html import render_page
 from recurseg.report.numbers import case_table, main_metric, summary_rows, verdict
 from recurseg.report.overlays import draw_cases
@@ -81,7 +81,7 @@ def _content(run: RunFiles) -> dict[str, Any]:
         "package": shlex.quote(str(run.path)),
         "package_repr": repr(str(run.path)),
         "verdict": None,
-        "hearts": None,
+        "clinical": [],
         "evaluation_notes": [],
     }
     evaluation = run.evaluation
@@ -97,7 +97,7 @@ def _content(run: RunFiles) -> dict[str, Any]:
             "class_names": classes,
             "case_rows": rows,
             "better": {id: METRICS[id].better for id in names if id in METRICS},
-            "hearts": evaluation.cardiac and draw_hearts(evaluation.cardiac),
+            "clinical": [draw_clinical(own) for own in (evaluation.cardiac, evaluation.lesions) if own],
             "unlisted": len(evaluation.cases) - len({row.case for row in rows}),
             "evaluation_notes": [note for note in evaluation.notes if note not in content["data_notes"]],
         }
