@@ -11,6 +11,8 @@ from recurseg.training.losses import (
     LOSSES,
     balanced_cross_entropy,
     cross_entropy,
+    exponential_weights,
+    foreground_fraction,
     mean_squared_error,
     median_frequency_weights,
     soft_dice,
@@ -80,3 +82,27 @@ def test_balanced_cross_entropy_by_hand_and_equal_weights_are_the_plain_one(batc
     loss = balanced_cross_entropy(torch.tensor([0.5, 3.0]))(logits, labels)
     assert loss.item() == pytest.approx((0.5 + 3.0) * math.log(2) / 2)
     torch.testing.assert_close(balanced_cross_entropy(torch.ones(9))(*batch), cross_entropy(*batch))
+
+
+def test_rare_foreground_weighs_what_the_papers_fraction_gives_it():
+    """e^(1-r) / (e^r + e^(1-r)) at r = 5.15e-4 is 0.7309, and as printed it is the background's."""
+    weights, printed = exponential_weights(5.15e-4), exponential_weights(5.15e-4, as_printed=True)
+    torch.testing.assert_close(weights[:3], torch.tensor([0.2691, 0.7309, 0.7309]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(printed[:3], torch.tensor([0.7309, 0.2691, 0.2691]), atol=1e-4, rtol=0)
+
+
+def test_where_half_is_foreground_both_weigh_the_same():
+    torch.testing.assert_close(exponential_weights(0.5)[:2], torch.tensor([0.5, 0.5]))
+
+
+def test_exponential_cross_entropy_is_torch_s_with_weights(batch):
+    logits, labels = batch
+    weights = exponential_weights(0.01)
+    expected = F.cross_entropy(logits, labels, weights[:3], reduction="sum") / labels.numel()
+    torch.testing.assert_close(balanced_cross_entropy(weights)(logits, labels), expected)
+
+
+def test_foreground_fraction_is_the_mean_over_cases_of_what_is_counted():
+    """Half of a case of 4, and of a case of 8 with 2 ignored a sixth."""
+    labels = [np.array([[[0, 1], [2, 0]]]), np.array([[[0, 0, 0, 0], [0, 3, IGNORE, IGNORE]]])]
+    assert foreground_fraction(labels) == pytest.approx((1 / 2 + 1 / 6) / 2)

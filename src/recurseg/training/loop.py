@@ -70,7 +70,7 @@ class Training:
 
     def loss(self, stage: Stage) -> Loss:
         """What a stage minimises."""
-        return TASKS[self.recipe.task].loss(stage.loss or self.recipe.loss, self.cases)
+        return TASKS[self.recipe.task].loss(stage.loss or self.recipe.loss, self.cases, self.recipe)
 
 
 def fit(training: Training, progress: Progress, log: Log, report: Report) -> Progress:

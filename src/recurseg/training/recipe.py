@@ -18,7 +18,14 @@ from recurseg.preprocess import Preprocessing
 
 SCHEMA_VERSION = 1
 Axis = Literal["D", "H", "W"]
-Loss = Literal["mean_squared_error", "cross_entropy", "balanced_cross_entropy", "soft_dice", "dice_cross_entropy"]
+Loss = Literal[
+    "mean_squared_error",
+    "cross_entropy",
+    "balanced_cross_entropy",
+    "exponential_cross_entropy",
+    "soft_dice",
+    "dice_cross_entropy",
+]
 
 
 class _Config(BaseModel):
@@ -88,6 +95,13 @@ class ScheduleConfig(_Config):
     """Steps after which `halving` has halved it; scaled together with the stages."""
     floor: float = Field(default=0.0, ge=0)
     """What it falls towards."""
+
+
+class ExponentialConfig(_Config):
+    fraction: float | None = Field(default=None, ge=0, le=1)
+    """Share of the voxels that are foreground, r; null: that of the training cases, which the run's manifest keeps."""
+    as_printed: bool = False
+    """Whether foreground has the smaller of the two weights, as Zhang et al. 2019 (RSANet) print it."""
 
 
 class DeletionConfig(_Config):
@@ -170,6 +184,8 @@ class Recipe(_Config):
     classification: one class for a whole image, which the data set gives as its cases' `target`."""
     classes: list[str] = Field(default_factory=list)
     """Names of the foreground classes that are learned; the others become background. Empty: all of them."""
+    modalities: list[str] = Field(default_factory=list)
+    """Names of the modalities that the network sees, in the order of its channels. Empty: all of them."""
     one_logit: bool = False
     """Whether a single foreground class is one sigmoid logit, not a softmax of two."""
     deletion: DeletionConfig | None = None
@@ -185,7 +201,10 @@ class Recipe(_Config):
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
     """How windows are drawn and augmented."""
     loss: Loss = "dice_cross_entropy"
-    """What is minimised; `balanced_cross_entropy` weighs classes by median frequency over the training cases."""
+    """What is minimised; `balanced_cross_entropy` weighs classes by median frequency over the training cases,
+    `exponential_cross_entropy` foreground against background by how rare it is."""
+    exponential: ExponentialConfig = Field(default_factory=ExponentialConfig)
+    """Of `exponential_cross_entropy`."""
     optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
     """How it is minimised."""
     schedule: ScheduleConfig = Field(default_factory=ScheduleConfig)
@@ -268,7 +287,7 @@ class Recipe(_Config):
 
 
 ADDED: dict[type, tuple[str, ...]] = {
-    Recipe: ("task", "classes", "one_logit", "deletion", "paste_known"),
+    Recipe: ("task", "classes", "modalities", "one_logit", "deletion", "paste_known", "exponential"),
     Preprocessing: ("smooth", "equalise", "in_plane_factor", "in_plane_size", "shrink_to_size"),
     SamplingConfig: ("modality_dropout", "frames"),
     PredictionConfig: ("frames",),

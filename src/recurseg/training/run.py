@@ -14,6 +14,7 @@ from recurseg.data.classes import only_classes
 from recurseg.data.dataset import As, Dataset, open_dataset, require_trainable
 from recurseg.data.fewer import fewer
 from recurseg.data.files import require_writable
+from recurseg.data.modalities import only_modalities
 from recurseg.data.splits import Split, split_cases
 from recurseg.errors import ConfigError
 from recurseg.evaluation import Evaluation, read_evaluation
@@ -84,7 +85,7 @@ def train(
             named split.
         fraction: How much of the training patients is used, in (0, 1]; chosen by the seed, smaller ones within
             larger ones. None: all.
-        resume: Go on from the last checkpoint of `out`, with its recipe and data.
+        resume: Go on from the last checkpoint of `out`, with its recipe and data; what is finished is left as it is.
         init: Package or run whose weights to start from.
         settings: Changes of the recipe, such as `optimizer.lr=1e-3`.
         as_: How to read a folder of image files: "stack", "images" or "sequence".
@@ -155,10 +156,10 @@ def _begin(folder: Path, asked: _Asked, recipe: Recipe | Path | str | None) -> S
         raise ConfigError("--minutes and --steps must be greater than 0")
     if asked.plugin is not None:
         load_plugin(asked.plugin)
-    data, recipe = _data_and_recipe(asked, recipe)
+    data, recipe = data_and_recipe(asked.data, recipe)
     dataset = open_dataset(data, as_=asked.as_)
     recipe = _settle(recipe or _planned(dataset, asked), asked)
-    dataset = only_classes(dataset, recipe.classes)
+    dataset = _seen(dataset, recipe)
     TASKS[recipe.task].require(dataset)
     recipe = recipe.model_copy(update={"data": str(data)})
     facts = {
@@ -172,15 +173,23 @@ def _begin(folder: Path, asked: _Asked, recipe: Recipe | Path | str | None) -> S
     return Start(recipe, dataset, _split(dataset, facts, recipe), facts)
 
 
+def _seen(dataset: Dataset, recipe: Recipe) -> Dataset:
+    """What the recipe takes of a data set."""
+    return only_modalities(only_classes(dataset, recipe.classes), recipe.modalities)
+
+
 def _planned(dataset: Dataset, asked: _Asked) -> Recipe:
     recipe = plan(dataset, model=asked.model or "pyramid_lstm", minutes=asked.minutes)
     require_trainable(dataset)
     return recipe
 
 
-def _data_and_recipe(asked: _Asked, recipe: Recipe | Path | str | None) -> tuple[Path, Recipe | None]:
-    """The data set's path and the recipe, where one is given: by itself or in the place of the data."""
-    data = asked.data
+def data_and_recipe(data: Path | str | None, recipe: Recipe | Path | str | None) -> tuple[Path, Recipe | None]:
+    """The data set's path and the recipe, where one is given: by itself or in the place of the data.
+
+    Raises:
+        ConfigError: No data set, or two recipes.
+    """
     if data is not None and is_recipe(Path(data)):
         if recipe is not None:
             raise ConfigError(f"{data} is a recipe and another one is given: give one of them")
@@ -227,7 +236,7 @@ def _reopen(folder: Path, asked: _Asked) -> Start:
     if changed:
         words = ", ".join(f"{key.rstrip('_')} {asdict(asked)[key]} (was {then[key]})" for key in changed)
         raise ConfigError(f"{folder}: --resume goes on with the run as it was begun; leave out {words}")
-    dataset = only_classes(open_dataset(facts["data"], as_=facts["as"]), recipe.classes)
+    dataset = _seen(open_dataset(facts["data"], as_=facts["as"]), recipe)
     return Start(recipe, dataset, _split(dataset, facts, recipe), facts)
 
 

@@ -28,11 +28,13 @@ from recurseg.training.allocation import keep_freed_memory
 from recurseg.training.checkpoint import Checkpoints, Progress
 from recurseg.training.log import Log
 from recurseg.training.loop import Training, fit
+from recurseg.training.losses import foreground_fraction
 from recurseg.training.memory import PeakMemory
 from recurseg.training.optimizers import create_optimizer
 from recurseg.training.progress import training_bar
 from recurseg.training.provenance import data_hashes, machine, versions
 from recurseg.training.recipe import Recipe, write_recipe
+from recurseg.training.sampling import Arrays
 from recurseg.training.tasks import TASKS, Held, Validator
 from recurseg.training.timing import fit_to_minutes
 
@@ -56,6 +58,11 @@ class Trainer:
         self.task = TASKS[self.recipe.task]
 
     def run(self, minutes: float | None, init: Path | str | None, resume: bool) -> None:
+        if resume:
+            self._refuse_changed_data()
+            if self._finished:
+                self.console.print(f"[dim]·[/] {self.folder} is finished", highlight=False)
+                return
         keep_freed_memory()
         started, peak = time.time(), PeakMemory(self.device)
         model = self._model(init)
@@ -74,7 +81,8 @@ class Trainer:
         )
         if minutes is not None:
             self._fit_to_minutes(training, validator, minutes)
-        self._write_start(model, resume)
+        if not resume:
+            self._write_start(model, cases)
         progress = self._restore(training) if resume else Progress()
         self._announce(model, progress)
         log = Log(self.folder / "log.jsonl", resume_at=progress.step)
@@ -85,6 +93,11 @@ class Trainer:
         if progress.best_step is not None and self.recipe.validation.keep == "best":
             training.checkpoints.load_weights(progress.best_step, model)
         self._finish(model, held, progress, time.time() - started)
+
+    @property
+    def _finished(self) -> bool:
+        """Whether a training that is resumed left nothing to do."""
+        return "finished" in self.facts and all((self.folder / name).exists() for name in ("package", "report.html"))
 
     @property
     def _channels(self) -> int:
@@ -136,10 +149,7 @@ class Trainer:
             )
         training.recipe = validator.recipe = self.recipe
 
-    def _write_start(self, model: nn.Module, resume: bool) -> None:
-        if resume:
-            self._refuse_changed_data()
-            return
+    def _write_start(self, model: nn.Module, cases: Sequence[Arrays]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_recipe(self.recipe, self.folder / "recipe.yaml")
         self.facts |= {
@@ -156,6 +166,7 @@ class Trainer:
             "recipe_hash": self.recipe.digest(),
             "seed": self.recipe.seed,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "foreground_fraction": foreground_fraction(case.label for case in cases),
             "versions": versions(),
             "machine": machine(),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),

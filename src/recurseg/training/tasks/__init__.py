@@ -54,7 +54,7 @@ class Task(Protocol):
         """What windows are cut from: a prepared case, or the labelled frames of a cine."""
         ...
 
-    def loss(self, name: str, cases: Sequence[Arrays], /) -> Callable[[Tensor, Tensor], Tensor]:
+    def loss(self, name: str, cases: Sequence[Arrays], recipe: Recipe, /) -> Callable[[Tensor, Tensor], Tensor]:
         """A loss of (what the network gives, what it is to give) by its name; some look at the training cases."""
         ...
 

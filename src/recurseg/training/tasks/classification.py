@@ -40,7 +40,7 @@ def meaning(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
     return {"num_classes": len(dataset.class_names), "class_names": dataset.class_names, "label_map": {}}
 
 
-def loss(name: str, cases: Sequence[Arrays]) -> Loss:
+def loss(name: str, cases: Sequence[Arrays], recipe: Recipe) -> Loss:
     return LOSSES[name]
 
 

@@ -43,7 +43,7 @@ def meaning(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
     return {"num_classes": 1, "class_names": [], "label_map": {}}
 
 
-def loss(name: str, cases: Sequence[Arrays]) -> Callable[[Tensor, Tensor], Tensor]:
+def loss(name: str, cases: Sequence[Arrays], recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
     return mse_loss
 
 

@@ -18,7 +18,14 @@ from recurseg.inference.files import predict_cases
 from recurseg.inference.inputs import Inputs
 from recurseg.inference.predictor import Segmenter
 from recurseg.preprocess import Prepared
-from recurseg.training.losses import LOSSES, Loss, balanced_cross_entropy, median_frequency_weights
+from recurseg.training.losses import (
+    LOSSES,
+    Loss,
+    balanced_cross_entropy,
+    exponential_weights,
+    foreground_fraction,
+    median_frequency_weights,
+)
 from recurseg.training.recipe import Recipe
 from recurseg.training.sampling import Arrays, Finish
 from recurseg.training.validation import Validator
@@ -47,9 +54,13 @@ def meaning(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def loss(name: str, cases: Sequence[Arrays]) -> Loss:
+def loss(name: str, cases: Sequence[Arrays], recipe: Recipe) -> Loss:
     if name == "balanced_cross_entropy":
         return balanced_cross_entropy(median_frequency_weights(case.label for case in cases))
+    if name == "exponential_cross_entropy":
+        given = recipe.exponential
+        fraction = foreground_fraction(case.label for case in cases) if given.fraction is None else given.fraction
+        return balanced_cross_entropy(exponential_weights(fraction, as_printed=given.as_printed))
     return LOSSES[name]
 
 
