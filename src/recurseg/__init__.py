@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from recurseg.inference import load, predict
     from recurseg.models import create_model, list_models, register_model
     from recurseg.training.plan import plan
+    from recurseg.training.repeats import train_repeats
     from recurseg.training.run import train
 
 __version__ = "0.1.0"
@@ -25,6 +26,7 @@ __all__ = [
     "predict",
     "register_model",
     "train",
+    "train_repeats",
 ]
 
 _HOME = {
@@ -35,6 +37,7 @@ _HOME = {
     "predict": "recurseg.inference",
     "plan": "recurseg.training.plan",
     "train": "recurseg.training.run",
+    "train_repeats": "recurseg.training.repeats",
     "evaluate": "recurseg.evaluation",
 }
 

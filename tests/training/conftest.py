@@ -3,22 +3,16 @@ import pytest
 import tifffile
 
 
+@pytest.fixture(scope="session")
+def make_stacks():
+    """Writes a data set of four small volumes into a folder: bright balls in noise."""
+    return _write_stacks
+
+
 @pytest.fixture
 def stacks(tmp_path):
     """A data set of four small volumes: bright balls in noise."""
-    random = np.random.default_rng(0)
-    root = tmp_path / "data"
-    for name in ("images", "labels"):
-        (root / name).mkdir(parents=True)
-    z, y, x = np.mgrid[:5, :20, :18]
-    for case in range(4):
-        ball = (z - 2) ** 2 * 4 + (y - 8 - case) ** 2 + (x - 9) ** 2 < 36
-        image = random.normal(100, 20, ball.shape) + 60 * ball
-        for name, array in (("images", image.astype(np.float32)), ("labels", ball.astype(np.uint8))):
-            metadata = {"axes": "ZYX", "spacing": 3, "unit": "mm"}
-            path = root / name / f"case{case}.tif"
-            tifffile.imwrite(path, array, imagej=True, metadata=metadata, resolution=(1, 1))
-    return root
+    return _write_stacks(tmp_path / "data")
 
 
 @pytest.fixture
@@ -30,3 +24,18 @@ def small():
         "validation.times=3",
         "checkpoint.every=3",
     ]
+
+
+def _write_stacks(root):
+    random = np.random.default_rng(0)
+    for name in ("images", "labels"):
+        (root / name).mkdir(parents=True)
+    z, y, x = np.mgrid[:5, :20, :18]
+    for case in range(4):
+        ball = (z - 2) ** 2 * 4 + (y - 8 - case) ** 2 + (x - 9) ** 2 < 36
+        image = random.normal(100, 20, ball.shape) + 60 * ball
+        for name, array in (("images", image.astype(np.float32)), ("labels", ball.astype(np.uint8))):
+            metadata = {"axes": "ZYX", "spacing": 3, "unit": "mm"}
+            path = root / name / f"case{case}.tif"
+            tifffile.imwrite(path, array, imagej=True, metadata=metadata, resolution=(1, 1))
+    return root

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -34,6 +34,12 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights and samples.")] = None,
     init: Annotated[Path | None, typer.Option(help="Package or run whose weights to start from.")] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(
+            help="Train on so many random splits, seeds s, s + 1, ...; --out gets a run each and repeats.json."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     set_: Annotated[
         list[str] | None,
@@ -50,31 +56,40 @@ def train(
     json_: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
 ) -> None:
     """Trains a model; the run folder gets its package, held-out predictions, metrics and report."""
+    import json
+
+    from rich import print as show
+
+    from recurseg.training.repeats import is_repeated, train_repeats
     from recurseg.training.run import train as train_run
 
-    run = train_run(
-        data,
-        model=model,
-        recipe=recipe,
-        out=out,
-        steps=steps,
-        minutes=minutes,
-        seed=seed,
-        holdout=holdout,
-        fraction=fraction,
-        resume=resume,
-        init=init,
-        settings=set_ or (),
-        as_=as_,
-        device=device,
-        plugin=plugin,
-    )
+    asked: dict[str, Any] = {
+        "model": model,
+        "recipe": recipe,
+        "out": out,
+        "steps": steps,
+        "minutes": minutes,
+        "seed": seed,
+        "holdout": holdout,
+        "fraction": fraction,
+        "resume": resume,
+        "init": init,
+        "settings": set_ or (),
+        "as_": as_,
+        "device": device,
+        "plugin": plugin,
+    }
+    if repeats is not None or (resume and is_repeated(out)):
+        repeated = train_repeats(data, repeats=repeats, **asked)
+        if json_:
+            print(json.dumps(repeated.as_dict()))
+        else:
+            show(repeated.table())
+            show(f"Runs: {', '.join(str(run.folder) for run in repeated.runs)}")
+        return
+    run = train_run(data, **asked)
     if json_:
-        import json
-
         print(json.dumps({"run": str(run.folder), "evaluation": run.evaluation.as_dict()}))
     else:
-        from rich import print as show
-
         show(run.evaluation.table())
         show(f"Report: {run.folder / 'report.html'}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,11 +26,13 @@ class Split:
         train: Cases to learn from.
         validation: Cases to measure on.
         description: What was decided, in words.
+        random: Whether another seed is another split.
     """
 
     train: list[Case]
     validation: list[Case]
     description: str
+    random: bool = False
 
 
 def split_cases(dataset: Dataset, holdout: str | None = None, *, seed: int = 0, labelled: bool = True) -> Split:
@@ -164,7 +166,7 @@ def _by_patient(cases: list[Case], patients: set[str], how: str) -> Split:
     validation = [case for case in cases if case.patient in patients]
     train = [case for case in cases if case.patient not in patients]
     shown = ", ".join(case.id for case in validation[:8]) + (", ..." if len(validation) > 8 else "")
-    return _sides(train, validation, f"held out by patient ({how}): {shown}")
+    return replace(_sides(train, validation, f"held out by patient ({how}): {shown}"), random=True)
 
 
 def _sections(stack: Case, held: np.ndarray) -> Split:
