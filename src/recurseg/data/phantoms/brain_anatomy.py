@@ -24,27 +24,37 @@ class Tissue:
         gm: Grey matter, cortex and nuclei.
         wm: White matter.
         myelin: How far grey matter looks like white matter: near 0 in cortex, more in the nuclei.
+        ventricle: Fluid of the ventricles, a part of `csf`.
+        place: Where a voxel would lie in an upright brain of average size, `(3, ...)` millimetres: -x is the place
+            opposite to x in the other hemisphere.
     """
 
     csf: Field
     gm: Field
     wm: Field
     myelin: Field
+    ventricle: Field
+    place: Field
 
 
-def grow_brain(rng: np.random.Generator, shape: tuple[int, ...], step: np.ndarray) -> Tissue:
+TILT = 0.05
+"""Radians, standard deviation, by which a head is turned around each axis."""
+
+
+def grow_brain(rng: np.random.Generator, shape: tuple[int, ...], step: np.ndarray, *, tilt: float = TILT) -> Tissue:
     """Draws one person's anatomy on a grid.
 
     Args:
         rng: Source of randomness.
         shape: Voxels (x, y, z).
         step: Millimetres per voxel (x, y, z).
+        tilt: Radians, standard deviation, by which the head is turned around each axis.
 
     Returns:
-        Shares of the tissues, float32 arrays of `shape`.
+        Shares of the tissues, float32 arrays of `shape`, and the place of every voxel.
     """
     soft = float(step.max())
-    x, y, z = _person(rng, shape, step)
+    x, y, z = _person(rng, shape, step, tilt)
     cerebrum, dome, lobe = _hull(x, y, z)
     fissure = _fissures(x, y, z, lobe)
     core = _ellipsoid(x, y, z, (0, -2, 4), (30, 50, 24))  # no sulcus reaches the nuclei
@@ -73,12 +83,13 @@ def grow_brain(rng: np.random.Generator, shape: tuple[int, ...], step: np.ndarra
     skull = np.maximum.reduce([cerebrum, cerebellum, _stem(x, y, z), _cisterns(x, y, z)])
     head = np.maximum(ramp(skull + shell, soft), brain)
     cortical = 0.1 + 0.1 * smooth_noise(rng, shape, 25 / step)
-    return Tissue(head - brain, brain - white, white, np.where(grey > 0.5, myelin, cortical))
+    myelin = np.where(grey > 0.5, myelin, cortical)
+    return Tissue(head - brain, brain - white, white, myelin, fluid, np.stack([x, y, z]))
 
 
-def _person(rng: np.random.Generator, shape: tuple[int, ...], step: np.ndarray) -> list[Field]:
+def _person(rng: np.random.Generator, shape: tuple[int, ...], step: np.ndarray, tilt: float) -> list[Field]:
     """Standard coordinates of every voxel: size, posture and asymmetry of one person."""
-    a, b, c = rng.normal(0, 0.05, 3)  # radians around x, y, z
+    a, b, c = rng.normal(0, tilt, 3)  # radians around x, y, z
     turn = np.array([[1, -c, b], [c, 1, -a], [-b, a, 1]]) / rng.normal(1, 0.035, 3)[:, None]
     place = np.meshgrid(
         *((np.arange(n, dtype=np.float32) - (n - 1) / 2) * s for n, s in zip(shape, step, strict=True)),

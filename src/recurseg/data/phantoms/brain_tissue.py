@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .brain_anatomy import Tissue, grow_brain
-from .fields import generator, smooth_noise
+from .brain_anatomy import TILT, Tissue, grow_brain
+from .fields import block_mean, generator, smooth_noise
 
 DEFAULT_SIZE = (32, 96, 96)
 FIELD_OF_VIEW = (144.0, 230.4, 230.4)
@@ -47,7 +47,12 @@ def brain_tissue(
 
 
 def draw_head(
-    rng: np.random.Generator, size: tuple[int, int, int], *, fine: tuple[float, ...] = FINE
+    rng: np.random.Generator,
+    size: tuple[int, int, int],
+    *,
+    fine: tuple[float, ...] = FINE,
+    field_of_view: tuple[float, float, float] = FIELD_OF_VIEW,
+    tilt: float = TILT,
 ) -> tuple[Tissue, tuple[float, ...]]:
     """Draws one person's tissue on a grid of about `fine` millimetres and averages it into the voxels.
 
@@ -55,24 +60,23 @@ def draw_head(
         rng: Source of randomness.
         size: Slices, rows, columns.
         fine: Millimetres (x, y, z).
+        field_of_view: Millimetres (slices, rows, columns); of less than `HEAD`, heads may be cut.
+        tilt: Radians, standard deviation, by which heads are turned around each axis.
 
     Returns:
         Shares of the tissues `(x, y, z)` and millimetres per voxel `(x, y, z)`.
     """
-    shape = size[::-1]
-    spacing = tuple(mm / n for mm, n in zip(FIELD_OF_VIEW[::-1], shape, strict=True))
-    margin = [int(n * (1 - mm / full) / 2) for n, mm, full in zip(shape, HEAD, FIELD_OF_VIEW[::-1], strict=True)]
+    shape, extent = size[::-1], field_of_view[::-1]
+    spacing = tuple(mm / n for mm, n in zip(extent, shape, strict=True))
+    margin = [max(0, int(n * (1 - mm / full) / 2)) for n, mm, full in zip(shape, HEAD, extent, strict=True)]
     finer = [min(3, int(np.ceil(s / mm - 0.15))) for s, mm in zip(spacing, fine, strict=True)]
     fine_shape = tuple((n - 2 * m) * f for n, m, f in zip(shape, margin, finer, strict=True))
-    drawn = grow_brain(rng, fine_shape, np.array(spacing) / finer)
-    shares = (_average(share, finer) for share in (drawn.csf, drawn.gm, drawn.wm, drawn.myelin))
-    return Tissue(*(np.pad(share, [(m, m) for m in margin]) for share in shares)), spacing
-
-
-def _average(field: np.ndarray, factors: list[int]) -> np.ndarray:
-    """Mean over blocks of `factors` voxels."""
-    blocks = [n for size, f in zip(field.shape, factors, strict=True) for n in (size // f, f)]
-    return field.reshape(blocks).mean((1, 3, 5))
+    drawn = grow_brain(rng, fine_shape, np.array(spacing) / finer, tilt=tilt)
+    shares = (drawn.csf, drawn.gm, drawn.wm, drawn.myelin, drawn.ventricle, *drawn.place)
+    csf, gm, wm, myelin, ventricle, *place = (
+        np.pad(block_mean(share, finer), [(m, m) for m in margin]) for share in shares
+    )
+    return Tissue(csf, gm, wm, myelin, ventricle, np.stack(place)), spacing
 
 
 def _scan(rng: np.random.Generator, modality: str, tissue: Tissue, spacing: np.ndarray) -> np.ndarray:

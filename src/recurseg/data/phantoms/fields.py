@@ -70,3 +70,9 @@ def band_noise(rng: np.random.Generator, shape: Sequence[int], wavelength: float
 def ramp(x: np.ndarray, width: float) -> np.ndarray:
     """A soft step from 0 to 1 around x = 0, `width` wide."""
     return np.clip(x / width + 0.5, 0, 1)
+
+
+def block_mean(field: np.ndarray, factors: Sequence[int]) -> np.ndarray:
+    """Mean over blocks of `factors` voxels: from a fine grid to coarse voxels."""
+    blocks = [n for size, f in zip(field.shape, factors, strict=True) for n in (size // f, f)]
+    return field.reshape(blocks).mean(tuple(range(1, len(blocks), 2)))

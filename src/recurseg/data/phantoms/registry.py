@@ -18,6 +18,7 @@ from recurseg.data.phantoms.writing import (
     write_cardiac,
     write_chest,
     write_em,
+    write_lesions,
     write_pathfinder,
     write_tumour,
 )
@@ -126,6 +127,14 @@ PHANTOMS: dict[str, Phantom] = {
             size=(40, 120, 120),
             smallest=(8, 32, 32),
             write=write_tumour,
+        ),
+        Phantom(
+            "ms_lesions",
+            "brain MR in FLAIR, T1 and T2, 144 x 224 x 168 mm: multiple-sclerosis lesions among their likes (NIfTI)",
+            cases=8,
+            size=(24, 128, 96),
+            smallest=(12, 48, 36),
+            write=write_lesions,
         ),
         Phantom(
             "chest_xray",

@@ -90,6 +90,28 @@ def write_tumour(folder: Path, cases: int, size: Size, seed: int) -> DatasetMani
     )
 
 
+def write_lesions(folder: Path, cases: int, size: Size, seed: int) -> DatasetManifest:
+    """One folder a patient: flair.nii.gz, t1.nii.gz, t2.nii.gz, lesion.nii.gz."""
+    from recurseg.data.manifest import CaseEntry, DatasetManifest
+    from recurseg.data.phantoms.ms_lesions import CLASSES, SIGNAL, ms_lesions
+
+    entries = []
+    for index in range(cases):
+        images, label, spacing, _ = ms_lesions(size=size, seed=seed, case=index)
+        name = f"patient_{index + 1:03d}"
+        for file, array in {**images, "lesion": label}.items():
+            _write_nifti(folder / name / f"{file}.nii.gz", array, spacing)
+        files = {modality: f"{name}/{modality}.nii.gz" for modality in images}
+        entries.append(CaseEntry(id=name, patient=name, images=dict(files), label=f"{name}/lesion.nii.gz"))
+    return DatasetManifest(
+        name="ms_lesions",
+        modalities=list(SIGNAL),
+        classes=dict(enumerate(CLASSES)),
+        notes=[f"procedural phantom ms_lesions, seed {seed}, size {shown(size)}"],
+        cases=entries,
+    )
+
+
 def write_chest(folder: Path, cases: int, size: Size, seed: int) -> DatasetManifest:
     """images/NAME.png and masks/NAME.png."""
     from PIL import Image

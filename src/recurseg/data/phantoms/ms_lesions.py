@@ -1,0 +1,106 @@
+"""Multiple-sclerosis lesions in three MR contrasts, FLAIR, T1 and T2, among spots that look the same.
+
+Half of the bright spots next to ventricles and cortex are no lesions but twins: changes that both hemispheres share.
+Lesion and twin have the same size, shape, contrast, texture and surroundings; what tells them apart is a spot, or
+none, at the mirrored place in the other hemisphere, 30 to 110 mm away: 43 voxels of 0.7 mm at least, and 11 at
+64 columns. Strays, in deep nuclei, brain stem and the middle of the white matter, are told by where they lie, which
+takes some 10 to 40 mm. A reader who sees less does no better on twins than chance.
+
+As in Zhang et al. 2019 (RSANet) the full size has voxels of 0.7 x 0.7 x 3 mm and lesions fill 5.15e-4 of the volume on
+average; their images are private, their grids are from 230 x 320 x 44 to 260 x 320 x 60, one grid stands for them here.
+"""
+
+from __future__ import annotations
+
+import zlib
+from statistics import NormalDist
+
+import numpy as np
+from scipy import ndimage
+
+from .brain_anatomy import Tissue
+from .brain_tissue import draw_head, magnitude
+from .fields import generator, ramp, smooth_noise
+from .ms_spots import Spot, grow_spots
+
+DEFAULT_SIZE = (24, 128, 96)
+FIELD_OF_VIEW = (144.0, 224.0, 168.0)
+"""Millimetres (slices, rows, columns): 3 x 0.7 x 0.7 mm at 48 x 320 x 240."""
+CLASSES = ("background", "lesion")
+FRACTION = 5.15e-4
+"""Share of the voxels that are lesion, mean over cases."""
+LOAD_SPREAD = 0.75
+"""Standard deviation of the logarithm of a patient's lesion load."""
+
+SIGNAL = {
+    #        CSF   GM    WM    faint bright spot
+    "flair": (0.16, 0.66, 0.55, 0.78, 1.02),
+    "t1": (0.28, 0.62, 0.86, 0.74, 0.40),
+    "t2": (0.98, 0.56, 0.43, 0.64, 0.86),
+}
+"""Mean signal of the tissues and of spots; faint and bright in T1 are grey and a black hole."""
+NOISE = {"flair": 0.04, "t1": 0.04, "t2": 0.04}
+"""Standard deviation of the noise in each of the receiver's two channels."""
+TILT = 0.015  # radians: scans are planned along the middle plane
+FINE = (2.0, 2.0, 2.0)  # millimetres (x, y, z): voxels of the grid on which healthy tissue is drawn, about
+
+
+def ms_lesions(
+    *, size: tuple[int, int, int] = DEFAULT_SIZE, seed: int = 0, case: int = 0
+) -> tuple[dict[str, np.ndarray], np.ndarray, tuple[float, ...], list[Spot]]:
+    """Makes one head with lesions; none is healthy.
+
+    Args:
+        size: Slices, rows, columns; the field of view stays, the voxels change.
+        seed: Of the data set.
+        case: Index of the head in the data set.
+
+    Returns:
+        Images by modality, int16 `(x, y, z)`, 0 outside the head; labels, uint8 `(x, y, z)`: 0 background, 1 lesion;
+        millimetres per voxel `(x, y, z)`; and all spots, lesions, twins and strays. x runs to the right, y to the
+        front, z up.
+    """
+    rng = generator("ms_lesions", seed, case, size)
+    tissue, spacing = draw_head(rng, size, fine=FINE, field_of_view=FIELD_OF_VIEW, tilt=TILT)
+    step, head = np.array(spacing), tissue.csf + tissue.gm + tissue.wm > 0.5
+    spots = grow_spots(rng, tissue, _load(seed, case), step)
+    label = np.zeros(head.shape, np.uint8)
+    share, brightness, darkness = (np.zeros(head.shape, np.float32) for _ in range(3))
+    for spot in spots:
+        label[spot.box] |= (spot.share > 0.5) & (spot.kind == "lesion")
+        more = spot.share > share[spot.box]
+        for field, value in ((share, spot.share), (brightness, spot.brightness), (darkness, spot.darkness)):
+            field[spot.box] = np.where(more, value, field[spot.box])
+    label *= head
+    images = {}
+    for modality, (*_, faint, bright) in SIGNAL.items():
+        grade = darkness if modality == "t1" else brightness
+        texture = 1 + 0.04 * smooth_noise(rng, head.shape, 4 / step)
+        spotted = (faint + (bright - faint) * grade) * texture
+        healthy = _healthy(rng, modality, tissue, step)
+        images[modality] = magnitude(rng, healthy + share * (spotted - healthy), NOISE[modality], step) * head
+    return {name: image.astype(np.int16) for name, image in images.items()}, label, spacing, spots
+
+
+def _load(seed: int, case: int) -> float:
+    """Millilitres of lesion: log-normal over patients, spread evenly over any run of cases."""
+    golden = (5**0.5 - 1) / 2
+    start = zlib.crc32(f"ms_lesions {seed}".encode()) / 2**32
+    quantile = np.clip((start + case * golden) % 1, 0.01, 0.99)
+    mean = FRACTION * np.prod(FIELD_OF_VIEW) / 1000
+    return float(mean * np.exp(LOAD_SPREAD * NormalDist().inv_cdf(quantile) - LOAD_SPREAD**2 / 2))
+
+
+def _healthy(rng: np.random.Generator, modality: str, tissue: Tissue, spacing: np.ndarray) -> np.ndarray:
+    """One contrast without spots; FLAIR has a bright lining of the ventricles and fluid that flowed in."""
+    csf, gm, wm, *_ = SIGNAL[modality]
+    fluid = np.full(tissue.csf.shape, csf, np.float32)
+    grey = gm + (wm - gm) * tissue.myelin
+    white = wm * (1 + 0.04 * smooth_noise(rng, tissue.wm.shape, 18 / spacing))
+    if modality == "flair":
+        below = ramp(-tissue.place[2] - 8, 20)
+        fluid += 0.8 * below * ramp(smooth_noise(rng, fluid.shape, 12 / spacing) - 0.8, 0.8)
+        lining = ndimage.gaussian_filter(tissue.ventricle, 1.6 / spacing) * (1 - tissue.ventricle)
+        white = white + 0.5 * lining
+        grey = grey * (1 + 0.07 * smooth_noise(rng, fluid.shape, 15 / spacing))
+    return fluid * tissue.csf + grey * tissue.gm + white * tissue.wm
