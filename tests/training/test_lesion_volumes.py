@@ -73,9 +73,9 @@ def test_volumes_without_a_multiple_of_sixteen_sections_are_taken_whole(tmp_path
 def test_lesion_volumes_are_learned_and_predicted_on_their_own_grid(tmp_path):
     (tmp_path / "ms").mkdir()
     root = write(tmp_path / "ms", (44, 52, 11), 3)
-    settings = ["model.options={widths: [4, 8], groups: 2, dropout: 0}", "stages.0.window=[8, 32, 32]"]
-    settings += ["prediction.window=[8, 48, 48]", "validation.times=1", "sampling.rotate=0", "sampling.scale=0"]
-    run = train(root, model="unet3d", out=tmp_path / "run", holdout="patient02", steps=30, settings=settings)
+    settings = ["model.options={widths: [8, 8], dropout: 0}", "optimizer.lr=5e-3", "validation.times=1"]
+    settings += ["stages.0.window=[8, 16, 16]", "prediction.window=[8, 48, 48]", "sampling.rotate=0", "sampling.scale=0"]
+    run = train(root, model="unet3d", out=tmp_path / "run", holdout="patient02", steps=60, settings=settings)
     assert run.evaluation.cases == ["patient02"]
     done = predict(run.folder, root / "patient02", out=tmp_path / "out", quiet=True)
     written = nib.load(done.written["patient02"])
