@@ -76,7 +76,7 @@ def test_no_class_has_a_recall_below_its_iou(maps):
     assert (got.recall()[here] >= got.iou()[here]).all()
 
 
-def test_iou_and_recall_agree_with_monai_that_pools_the_batch():
+def test_iou_recall_and_dice_agree_with_monai_that_pools_the_batch():
     import torch
     from monai.metrics.confusion_matrix import ConfusionMatrixMetric
     from monai.networks.utils import one_hot
@@ -86,11 +86,13 @@ def test_iou_and_recall_agree_with_monai_that_pools_the_batch():
     total = Confusion(4)
     for p, r in zip(prediction, reference, strict=True):
         total.add(p, r)
-    metric = ConfusionMatrixMetric(metric_name=("threat score", "sensitivity"), reduction="sum_batch")
+    metric = ConfusionMatrixMetric(metric_name=("threat score", "sensitivity", "f1 score"), reduction="sum_batch")
     metric(*(one_hot(torch.from_numpy(side), 4) for side in (prediction, reference)))
-    iou, recall = metric.aggregate()
+    iou, recall, dice = metric.aggregate()
     np.testing.assert_allclose(total.iou(), iou)
     np.testing.assert_allclose(total.recall(), recall)
+    np.testing.assert_allclose(total.dice(), dice)
+    assert total.mean_dice() == pytest.approx(float(dice[1:].mean())), "background is no class of Dice"
 
 
 def noisy(reference, share, seed):

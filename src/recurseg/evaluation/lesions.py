@@ -158,7 +158,9 @@ def _components(mask: np.ndarray, shared: np.ndarray, connectivity: int) -> Comp
     from cc3d import connected_components
 
     neighbours = connectivity if mask.ndim == 3 else IN_A_PLANE[connectivity]
-    numbers, count = connected_components(mask, connectivity=neighbours, return_N=True)
+    room = np.pad(mask, (0, 1))  # cc3d 4.1 refuses some masks in which every second voxel is set up to an odd end
+    numbers, count = connected_components(room, connectivity=neighbours, return_N=True)
+    numbers = numbers[(slice(-1),) * mask.ndim]
     return Components(*(np.bincount(numbers[where], minlength=count + 1)[1:] for where in (mask, shared)))
 
 

@@ -104,5 +104,7 @@ class Validator:
             time_axis=held.case.time_axis or 0,
             class_names=self.class_names,
             not_evaluated=held.case.not_evaluated,
+            clinical=False,
+            lesions=False,
         )
         return evaluation, held.soft_dice(scores)
