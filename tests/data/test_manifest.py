@@ -108,6 +108,17 @@ def test_a_file_that_is_no_manifest_is_said_in_one_line(tmp_path, text):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("text", ["name: [a\ncases: b", "name: a\n\tcases: b", "name: a\n- b", "name: @a"])
+def test_a_mistake_in_yaml_is_told_in_the_same_words_with_and_without_libyaml(tmp_path, monkeypatch, text):
+    path, told = on_disk(tmp_path, text), []
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"line [12]") as error:
+            read_manifest(path)
+        told.append(str(error.value))
+        monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
+    assert told[0] == told[1]
+
+
 def test_yaml_is_data_only(tmp_path):
     path = on_disk(tmp_path, "name: !!python/object/apply:os.system ['touch hacked']\n")
     with pytest.raises(ConfigError):

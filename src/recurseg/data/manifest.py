@@ -167,7 +167,7 @@ def read_manifest(path: Path) -> DatasetManifest:
     import yaml
 
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = _parse(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         problem = " ".join(str(error).split())
         raise ConfigError(f"{path}: not a YAML file: {problem}") from None
@@ -194,10 +194,9 @@ def write_manifest(manifest: DatasetManifest, path: Path) -> None:
     import yaml
 
     document = manifest.model_dump(exclude_defaults=True, exclude={"schema_version"})
-    text = yaml.safe_dump(
-        {"schema_version": manifest.schema_version, **document}, sort_keys=False, allow_unicode=True, width=110
-    )
-    write_text(path, text)
+    document = {"schema_version": manifest.schema_version, **document}
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    write_text(path, yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True, width=110))
 
 
 def save_manifest(manifest: DatasetManifest, root: Path, path: Path) -> None:
@@ -253,6 +252,16 @@ def relative_path(path: Path, start: Path) -> str:
     if path.absolute().is_relative_to(start.absolute()):
         return path.absolute().relative_to(start.absolute()).as_posix()
     return Path(os.path.relpath(path.resolve(), start.resolve())).as_posix()
+
+
+def _parse(text: str) -> Any:
+    """What a YAML text says, read by libyaml where it is built in; mistakes are named by yaml itself."""
+    import yaml
+
+    try:
+        return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError:
+        return yaml.safe_load(text)
 
 
 def _migrate(document: dict[str, Any], path: Path) -> dict[str, Any]:
