@@ -9,6 +9,7 @@ from pathlib import Path
 from recurseg.data.case import Case
 from recurseg.data.dataset import Dataset, open_dataset
 from recurseg.data.files import require_writable
+from recurseg.data.formats.hdf5 import split_address
 from recurseg.data.layouts.files import As
 from recurseg.errors import ConfigError, DataError
 from recurseg.inference.predictor import match_modalities
@@ -44,6 +45,7 @@ def collect(
         ConfigError: Two cases have one id, or `as_` has no meaning for a path.
     """
     inputs = Inputs()
+    sources: dict[str, Path] = {}
     for path in paths:
         try:
             dataset = _open(path, modalities, as_)
@@ -57,7 +59,12 @@ def collect(
                 inputs.cases.append(match_modalities(case, modalities, missing=missing))
             except DataError as error:
                 inputs.failed[case.id] = error
-    _refuse_one_name(inputs.cases)
+                continue
+            source = path if split_address(path)[1] else case.reference.path
+            if case.id in sources:
+                both = f"{sources[case.id]} and {source}"
+                raise ConfigError(f"{both} would both be written as '{case.id}': predict them into two folders")
+            sources[case.id] = source
     return inputs
 
 
@@ -108,14 +115,3 @@ def _case_within(folder: Path, modalities: Sequence[str]) -> Dataset | None:
 
 def _fits(dataset: Dataset, modalities: Sequence[str]) -> bool:
     return any(set(modalities) <= {*case.images, *case.modalities} for case in dataset.cases)
-
-
-def _refuse_one_name(cases: Sequence[Case]) -> None:
-    seen: dict[str, Case] = {}
-    for case in cases:
-        other = seen.setdefault(case.id, case)
-        if other is not case:
-            raise ConfigError(
-                f"{other.reference.path} and {case.reference.path} would both be written as '{case.id}': "
-                "predict them into two folders"
-            )

@@ -4,8 +4,8 @@
 |---|---|
 | 3D-MR-MS (Lesjak et al. 2018) | `patient01_FLAIR.nii.gz` or `FLAIR.nii.gz`, `T1W`, `T1WKS`, `T2W`, `consensus_gt` |
 | the same, of the brain alone, in MNI space | `FLAIR_N4_..._regtoMNI.nii.gz`, `T1`, `T1POST`, `T2`, `GOLD_STANDARD` |
-| MSSEG (MICCAI 2016), in `Training/Center_01/` | `Preprocessed_Data/FLAIR_preprocessed.nii.gz`, `T1`, `T2`, `DP`, `GADO`, |
-| | and `Masks/Consensus.nii.gz`; or all in one folder, also as `3DFLAIR`, `3DT1`, `3DT1GADO`, `T2`, `DP` |
+| MSSEG (MICCAI 2016), in `Training/Center_01/` | `Preprocessed_Data/FLAIR_preprocessed.nii.gz`, `T1`, `T2`, `DP`, |
+| | `GADO`, `Masks/Consensus.nii.gz`; or all in one folder, also as `3DFLAIR`, `3DT1`, `3DT1GADO`, `T2`, `DP` |
 | MSSEG-2 (MICCAI 2021) | `flair_time01_on_middle_space.nii.gz`, `flair_time02_...`, `ground_truth.nii.gz` |
 
 A modality has one name in all of them (and in `isbi2015_ms`), so that a network of one set can be tried on another.

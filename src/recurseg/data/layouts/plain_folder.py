@@ -39,8 +39,14 @@ def recognise(root: Path, as_: As | None) -> DatasetManifest | None:
 
 
 def single_file(path: Path) -> DatasetManifest:
-    """A data set of one case without a label: a file, or a dataset of an HDF5 file."""
+    """A data set of one case without a label: a file, or a dataset of an HDF5 file.
+
+    Raises:
+        DataError: An HDF5 file of several datasets, none of them called image: any could be a label.
+    """
     file, dataset = split_address(path)
+    if not dataset and format_of(file) == "hdf5" and len(held := datasets_in(file)) > 1 and "image" not in held:
+        raise DataError(f"{file}: which dataset is the image, of {', '.join(held)}: name it as {file.name}:name")
     case = CaseEntry(id=stem(file), images={"image": f"{file.name}:{dataset}" if dataset else file.name})
     return DatasetManifest(name=case.id, layout="single_file", modalities=["image"], cases=[case])
 
