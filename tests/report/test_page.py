@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from recurseg.errors import ConfigError, DataError
-from recurseg.evaluation import Cardiac, read_evaluation
+from recurseg.evaluation import Cardiac, evaluate, read_evaluation
 from recurseg.report import write_report
 
 VOID = {"meta", "img", "input", "br", "hr", "link", "line", "path", "circle"}
@@ -260,3 +260,21 @@ def test_hearts_have_their_numbers_and_plots_on_the_page(volume_run):
 
 def test_what_is_no_heart_has_no_such_section(volume_run):
     assert "Hearts" not in read(volume_run)[1].text
+    assert "Lesions" not in read(volume_run)[1].text
+
+
+def test_lesions_are_counted_by_size_on_the_page(volume_run):
+    metrics = volume_run / "validation" / "metrics.json"
+    labels = {case: np.pad(np.ones((3, 3, 3), np.uint8), (1, 4)) for case in ("subject_1", "subject_2")}
+    labels["subject_2"][6, 6, 6] = 1
+    found = evaluate({case: np.pad(np.ones((3, 3, 3), np.uint8), (1, 4)) for case in labels}, labels,
+                     class_names=["background", "lesion"], spacing=(1, 1, 3))  # fmt: skip
+    evaluation = read_evaluation(metrics)
+    evaluation.lesions = found.lesions
+    evaluation.to_json(metrics)
+    _, page = read(volume_run)
+    assert "Lesions, case by case" in page.text
+    assert "in the labels 3 1 2 0" in page.text
+    assert "true-positive rate 0.6667 0.0000 1.0000 undefined" in page.text
+    assert "lesion load 0.0825 0.0810 −0.0015" in page.text
+    assert "0.0810 / 0.0840" in page.text

@@ -144,7 +144,7 @@ def match_lesions(
         spacing: Millimetres per voxel.
         connectivity: 6, 18 or 26.
     """
-    found, expected = masks(prediction, reference)
+    found, expected = (np.ascontiguousarray(mask) for mask in masks(prediction, reference))
     both = found & expected
     solid = spacing is not None and found.ndim == 3
     return Matched(
