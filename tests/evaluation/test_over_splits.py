@@ -48,7 +48,7 @@ def split(predicted: dict[str, list[int]], labels: dict[str, list[int]]):
 
 @pytest.fixture
 def splits():
-    """Case a is held out twice, found whole and by half; beside it b, of which three voxels of four are, and empty c."""
+    """Case a is held out twice, found whole and by half; beside it b, three quarters of it found, and empty c."""
     labels = {"a": [1, 1, 0, 0, 0], "b": [1, 1, 1, 1, 0], "c": [0, 0, 0, 0, 0]}
     one = split({"a": [1, 1, 0, 0, 0], "b": [1, 1, 1, 0, 0]}, {case: labels[case] for case in "ab"})
     two = split({"a": [1, 0, 0, 0, 0], "c": [0, 0, 0, 0, 0]}, {case: labels[case] for case in "ac"})

@@ -1,4 +1,4 @@
-"""One method trained on several random splits of the same cases: the mean over splits, and how far it can be trusted."""
+"""One method trained on several random splits of the same cases: the mean over splits, and what it is worth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recurseg.evaluation.statistics import deviation
 from recurseg.evaluation.summary import mean_of
 from recurseg.evaluation.tables import number
 
-CAUTION = "a case that several splits hold out is in each of them: values of splits, and of such a case, depend on each other"
+CAUTION = "cases recur: what several splits hold out is in each of them, so that their values depend on each other"
 
 
 class OverSplits(NamedTuple):
@@ -87,7 +87,8 @@ class SplitsSummary:
         plain = asdict(self)
         plain["class"] = plain.pop("class_name")
         defined = {key: None if math.isnan(plain[key]) else plain[key] for key in ("mean", "sd")}
-        return plain | defined | {"values": [None if math.isnan(value) else value for value in self.values]}
+        values = [None if math.isnan(value) else value for value in self.values]
+        return plain | defined | {"interval": self.interval and list(self.interval), "values": values}
 
 
 def summarise_splits(evaluations: Sequence[Evaluation], *, held_over_trained: float) -> list[SplitsSummary]:

@@ -23,6 +23,19 @@ from recurseg.experiments.subsets import SubsetDice
 from recurseg.experiments.table import Scale
 
 
+class Splits(BaseModel):
+    """A row that was trained on several random splits."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    held_over_trained: float
+    """Cases that were held out over cases that were trained on."""
+    summary: list[dict[str, Any]]
+    """Each metric and class over the splits, as in `repeats.json` of `recurseg train --repeats`."""
+    results: list[Result]
+    """Each split by itself, in the order of the seeds."""
+
+
 class Result(BaseModel):
     """A row as it was run."""
 
@@ -53,7 +66,7 @@ class Result(BaseModel):
     peak_memory_mib: int | None = None
     """Most memory held while training, 2²⁰ bytes; null where it was not or cannot be measured."""
     evaluation: list[dict[str, Any]]
-    """Each case, class and metric of the held-out data, of the best checkpoint."""
+    """Each case, class and metric of the held-out data, of the best checkpoint; none where `splits` has it."""
     confusion: dict[str, Any] | None = None
     """Confusion matrix of each held-out case, where pooled metrics were measured; as in the JSON of `evaluate`."""
     subsets: list[SubsetDice] = Field(default_factory=list)
@@ -72,6 +85,8 @@ class Result(BaseModel):
     """Where digits were completed: how the test digits came out; `evaluation` is empty then."""
     sections: list[dict[str, Any]] = Field(default_factory=list)
     """Where a single stack was held out in part: the membrane metrics of each section."""
+    splits: Splits | None = None
+    """Where the row was repeated: what each split gave. `seconds` are those of all, `curve` that of the first."""
     curve: list[dict[str, float]]
     """The metric that chose the checkpoint, over steps and minutes."""
     commit: str | None
@@ -79,6 +94,11 @@ class Result(BaseModel):
     versions: dict[str, str]
     machine: dict[str, Any]
     finished: str
+
+    @property
+    def on_first_split(self) -> Result:
+        """The row on the first of its splits; itself where there is one alone."""
+        return self.splits.results[0] if self.splits else self
 
     @property
     def evaluated(self) -> Evaluation:

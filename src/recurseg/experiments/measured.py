@@ -19,7 +19,11 @@ from recurseg.experiments.table import Fact, Measure, Table
 
 
 def values(table: Table, result: Result) -> dict[str, float]:
-    """Heading → number, in the units of the paper; nan where the run has no such metric or fact."""
+    """Heading → number, in the units of the paper, its mean over splits where there are several; nan where the run
+    has no such metric or fact."""
+    if result.splits:
+        each = [values(table, own) for own in result.splits.results]
+        return {name: mean_of(own[name] for own in each) for name in each[0]}
     if result.completion:
         found = result.completion.completed
         measured = {m.name: found[m.metric].mean * m.factor for m in table.measures}
@@ -29,9 +33,14 @@ def values(table: Table, result: Result) -> dict[str, float]:
 
 
 def texts(table: Table, result: Result) -> dict[str, str]:
-    """Heading → number for reading; a pooled one has its interval, failures that of their share; a dash for none."""
+    """Heading → number for reading; a pooled one has its interval, failures that of their share, the mean of several
+    splits its standard deviation over them; a dash for none."""
     digits = {m.name: m.digits for m in table.measures}
     shown = {name: number(value, digits.get(name, 3)) for name, value in values(table, result).items()}
+    if result.splits:
+        each = [values(table, own) for own in result.splits.results]
+        spread = {m.name: deviation([own[m.name] for own in each]) for m in table.measures}
+        return shown | {name: f"{shown[name]} ± {number(sd, 2)}" for name, sd in spread.items() if sd == sd}
     if result.completion:
         return shown | estimates(table, result.completion.completed)
     intervals = {(s.metric, s.class_name): s.interval for s in result.evaluated.pooled_summary()}

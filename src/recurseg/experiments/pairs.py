@@ -10,12 +10,14 @@ from typing import Any
 
 from recurseg.evaluation import compare
 from recurseg.evaluation.comparison import Line
+from recurseg.evaluation.over_splits import OverSplits
 from recurseg.evaluation.pooled import ALL_CLASSES
 from recurseg.evaluation.statistics import mcnemar, paired
 from recurseg.experiments.completion import ACCURACY, Completion
 from recurseg.experiments.ledger import Result
 from recurseg.experiments.measured import cases_of
 from recurseg.experiments.rows import Entry
+from recurseg.experiments.splits import over_difference
 from recurseg.experiments.table import Measure, Table
 
 HEADINGS = ["row − rival", "measure", "difference", "95 % interval", "Wilcoxon p", "failures", "McNemar p"]
@@ -80,11 +82,41 @@ class PairedRight:
         ]
 
 
-def compare_pairs(table: Table, entries: Sequence[Entry]) -> list[Paired | PairedRight]:
-    """Compares the table's pairs in each mean and pooled value, where both rows ran on the same held-out data."""
+@dataclass(frozen=True)
+class PairedSplits:
+    """A row against its rival over the random splits that both were trained on; differences are row − rival."""
+
+    row: Entry
+    rival: Entry
+    measure: Measure
+    over: OverSplits
+
+    def as_data(self) -> dict[str, Any]:
+        """Returns the comparison as plain data, in the units of the paper."""
+        return {"rival": self.rival.row.id, "measure": self.measure.name, **self.over._asdict()}
+
+    def as_cells(self) -> list[str]:
+        """Returns the comparison for reading, in the units of the paper, under `HEADINGS`."""
+        interval = " – ".join(f"{bound:+.3g}" for bound in self.over.interval or ())
+        return [
+            f"{self.row.row.name} − {self.rival.row.name}, over splits",
+            self.measure.name,
+            f"{self.over.mean:+.3g}",
+            interval if self.over.p is None else f"{interval} (corrected t, p {self.over.p:.2g})",
+            "",
+            "",
+            "",
+        ]
+
+
+def compare_pairs(table: Table, entries: Sequence[Entry]) -> list[Paired | PairedRight | PairedSplits]:
+    """Compares the table's pairs in each mean and pooled value, where both rows ran on the same held-out data.
+
+    Two rows on several splits are compared over splits; one on several with one on a single split, on the first.
+    """
     measures = [m for m in table.measures if m.statistic == "mean" or m.of_subsets]
     limits = {m.metric: f"{m.metric}={m.limit}" for m in table.measures if m.statistic == "failures"}
-    found: list[Paired | PairedRight] = []
+    found: list[Paired | PairedRight | PairedSplits] = []
     for pair in table.pairs:
         for row, rival in product(entries, entries):
             named = (row.row.id, rival.row.id) == (pair.row, pair.rival)
@@ -94,8 +126,12 @@ def compare_pairs(table: Table, entries: Sequence[Entry]) -> list[Paired | Paire
                 measure = next(m for m in measures if m.metric == ACCURACY)
                 found.append(_compare_right(row, rival, measure, row.result.completion, rival.result.completion))
                 continue
+            if row.result.splits and rival.result.splits:
+                over = [(m, over_difference(table, m, row.result, rival.result)) for m in measures]
+                found += [PairedSplits(row, rival, m, whole) for m, whole in over if whole]
+                continue
             for m in measures:
-                line = _line(m, row.result, rival.result, limits.get(m.metric))
+                line = _line(m, row.result.on_first_split, rival.result.on_first_split, limits.get(m.metric))
                 found += [Paired(row, rival, m, line)] if line else []
     return found
 

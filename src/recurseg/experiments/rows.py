@@ -16,11 +16,13 @@ from recurseg.experiments.completion import measure_completion
 from recurseg.experiments.elsewhere import held_out, metrics_of, patients_of, try_on
 from recurseg.experiments.ledger import Ledger, Result, source_commit
 from recurseg.experiments.sources import find_data, find_elsewhere
+from recurseg.experiments.splits import together
 from recurseg.experiments.subsets import measure_subsets
 from recurseg.experiments.table import Place, Row, Scale, Source, Table, Training
 from recurseg.training.log import read_log
 from recurseg.training.plan import plan
 from recurseg.training.recipe import Recipe, published_recipe
+from recurseg.training.repeats import Repeats, is_repeated, train_repeats
 from recurseg.training.run import Run, train
 from recurseg.training.settings import override
 from recurseg.training.validation import SOFT_DICE
@@ -98,16 +100,17 @@ def reproduce(
             continue
         recipe = _recipe(training, source, dataset)
         result = ledger.read(table.id, source.name, scale, row.id)
-        state = _state(result, recipe)
+        state = _state(result, recipe, training)
         runs = work / table.id / source.name / scale
-        out = runs / f"{row.id}-{recipe.digest()[:8]}"
+        out = runs / f"{row.id}-{recipe.digest()[:8]}{'-repeated' * (training.repeats is not None)}"
         if training.elsewhere and elsewhere is None:
             yield Entry(row, source, "no data of another origin", None)
             continue
         if state != "done" and run:
             places = Places(source, folder, elsewhere)
             finished = _train(training, recipe, places, out, _first_run(table, training, places, scale, runs))
-            result, state = _result(table, row, scale, recipe, finished, places, training.elsewhere, work), "done"
+            each = [_result(table, row, scale, recipe, own, places, training.elsewhere, work) for own in finished]
+            result, state = (_pooled(each, out, finished) if training.repeats else each[0]), "done"
             ledger.write(result)
         yield Entry(row, source, state, result if state == "done" else None, out)
 
@@ -121,10 +124,13 @@ def _recipe(training: Training, source: Source, dataset: Dataset) -> Recipe:
     return override(recipe, training.settings)
 
 
-def _state(result: Result | None, recipe: Recipe) -> str:
+def _state(result: Result | None, recipe: Recipe, training: Training) -> str:
     if result is None:
         return "not run"
-    return "done" if result.recipe_hash == recipe.digest() else "stale: the recipe changed"
+    if result.recipe_hash != recipe.digest():
+        return "stale: the recipe changed"
+    splits = len(result.splits.results) if result.splits else None
+    return "done" if splits == training.repeats else "stale: the splits changed"
 
 
 def _first_run(table: Table, training: Training, places: Places, scale: Scale, runs: Path) -> Path | None:
@@ -140,23 +146,25 @@ def _first_run(table: Table, training: Training, places: Places, scale: Scale, r
     return folder
 
 
-def _train(training: Training, recipe: Recipe, places: Places, out: Path, init: Path | None) -> Run:
+def _train(training: Training, recipe: Recipe, places: Places, out: Path, init: Path | None) -> list[Run]:
+    """The finished runs of a row, one a split."""
     if (out / "validation" / "metrics.json").exists() and "finished" in Run(out).manifest:
-        return Run(out)
+        return [Run(out)]
     at_hand = places.at_hand(training.elsewhere)
     assert at_hand is not None
     place, folder = at_hand
-    return train(
-        folder,
-        recipe=recipe,
-        minutes=training.minutes,
-        steps=training.steps,
-        holdout=training.holdout or place.holdout,
-        fraction=training.fraction,
-        init=init,
-        out=out,
-        resume=(out / "manifest.json").exists(),
-    )
+    asked: dict[str, Any] = {
+        "recipe": recipe,
+        "minutes": training.minutes,
+        "steps": training.steps,
+        "holdout": training.holdout or place.holdout,
+        "fraction": training.fraction,
+        "init": init,
+        "out": out,
+    }
+    if training.repeats is None:
+        return [train(folder, **asked, resume=(out / "manifest.json").exists())]
+    return [*train_repeats(folder, **asked, repeats=training.repeats, resume=is_repeated(out)).runs]
 
 
 def _result(
@@ -210,6 +218,10 @@ def _segmented(table: Table, run: Run, places: Places, away: bool) -> dict[str, 
         "subsets": measure_subsets(run.folder, held) if table.subsets else [],
         "sections": _by_section(table, run, held),
     }
+
+
+def _pooled(each: list[Result], out: Path, runs: list[Run]) -> Result:
+    return together(each, Repeats(out, runs).held_over_trained)
 
 
 def _completed(source: Source, run: Run, dataset: Dataset, cache: Path) -> dict[str, Any]:
@@ -268,7 +280,8 @@ def stored(table: Table, results: Path, *, rows: list[str] | None = None) -> lis
             Entry(row, source, f"stored ({scale})", result)
             for scale in ("small", "full")
             for source in table.sources
-            if (result := ledger.read(table.id, source.name, scale, row.id)) is not None
+            if source.scale in (None, scale)
+            and (result := ledger.read(table.id, source.name, scale, row.id)) is not None
         ]
         due = row in table.rows_at("small")
         entries += found or ([Entry(row, table.sources[0], "not run", None)] if due else [])

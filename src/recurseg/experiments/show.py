@@ -12,6 +12,7 @@ from recurseg.experiments.completion import ACCURACY
 from recurseg.experiments.measured import cases_of, estimates, number, texts, values
 from recurseg.experiments.pairs import HEADINGS, compare_pairs
 from recurseg.experiments.rows import Entry
+from recurseg.experiments.splits import split_lines
 from recurseg.experiments.table import Table
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 
 PRINTED = ", printed"
+OVER_SPLITS = (
+    "± is the standard deviation over random splits; a row on one split compares with the first split of another. "
+    "Intervals over splits are those of Nadeau and Bengio 2003"
+)
 
 
 def _unaided(table: Table, entries: Sequence[Entry]) -> list[list[str]]:
@@ -81,7 +86,9 @@ def caption(table: Table, entries: Sequence[Entry]) -> str:
     used = [entry for entry in entries if entry.result] or entries
     ours = "; ".join(dict.fromkeys(f"{entry.source.name}: {entry.source.what}" for entry in used))
     scales = dict.fromkeys(entry.result.scale for entry in entries if entry.result)
+    repeated = any(entry.result and entry.result.splits for entry in entries)
     scaled = "".join(f" At scale {scale}: {table.scaled[scale]}." for scale in scales if scale in table.scaled)
+    scaled += f" {OVER_SPLITS}." * repeated
     if not table.printed:
         return f"{ours}.{scaled}"
     return f"{ours}; paper: {table.printed_on}.{scaled} Numbers on different data do not compare."
@@ -124,9 +131,10 @@ def markdown(table: Table, entries: Sequence[Entry]) -> str:
 
 
 def _below(table: Table, entries: Sequence[Entry]) -> list[list[list[str]]]:
-    """What stands below a table: its pairs, and its cases where they are few."""
+    """What stands below a table: its pairs, its splits where there are several, and its cases where they are few."""
     pairs = [pair.as_cells() for pair in compare_pairs(table, entries)]
-    return [lines for lines in ([HEADINGS, *pairs] if pairs else [], case_lines(table, entries)) if lines]
+    parts = ([HEADINGS, *pairs] if pairs else [], split_lines(table, entries), case_lines(table, entries))
+    return [lines for lines in parts if lines]
 
 
 def _piped(lines: list[list[str]]) -> str:

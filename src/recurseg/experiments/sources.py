@@ -31,7 +31,7 @@ def find_data(table: Table, scale: Scale, data: Path | None, work: Path) -> tupl
     """
     if data is not None and not data.is_dir():
         raise ConfigError(f"--data {data}: no such folder")
-    sources = [table.smoke] if scale == "smoke" else table.sources
+    sources = [table.smoke] if scale == "smoke" else [s for s in table.sources if s.scale in (None, scale)]
     for source in sources:
         if folder := _at_hand(source, data, scale, work):
             return source, folder
@@ -76,7 +76,8 @@ _AS: dict[bool, As | None] = {False: None, True: "sequence"}
 
 
 def _phantom(name: str, source: Place, scale: Scale, work: Path) -> Path:
-    folder = work / "data" / (f"{name}-smoke" if scale == "smoke" else name)
+    one_scale = scale == "smoke" or (isinstance(source, Source) and source.scale is not None)
+    folder = work / "data" / (f"{name}-{scale}" if one_scale else name)
     if not folder.exists() and name == "digits":
         write_digits(folder)
     elif not folder.exists():

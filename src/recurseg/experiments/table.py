@@ -108,6 +108,8 @@ class Source(Place):
 
     elsewhere: Place | None = None
     """Data of another origin, such as another scanner's, whose held-out cases trained networks are tried on too."""
+    scale: Literal["small", "full"] | None = None
+    """The one scale that it is for; null for both."""
     test: str | None = None
     """Case of digits that are completed and measured after the training; null where what validates is measured."""
     recipe_settings: list[str] = Field(default_factory=list)
@@ -127,6 +129,8 @@ class Training(_Data):
     """What validates, instead of what the source says."""
     fraction: PositiveFloat | None = None
     """How much of the training patients is used; null for all."""
+    repeats: int | None = Field(default=None, ge=2)
+    """Number of random splits that it is trained on, with seeds one after the other; null for one training."""
     init: str | None = None
     """Row whose weights are gone on with."""
     elsewhere: bool = False

@@ -99,7 +99,7 @@ class ScheduleConfig(_Config):
 
 class ExponentialConfig(_Config):
     fraction: float | None = Field(default=None, ge=0, le=1)
-    """Share of the voxels that are foreground, r; null: that of the training cases, which the run's manifest keeps."""
+    """r, share of the voxels that are foreground; null: that of the training cases, which the manifest keeps."""
     as_printed: bool = False
     """Whether foreground has the smaller of the two weights, as Zhang et al. 2019 (RSANet) print it."""
 

@@ -1,4 +1,4 @@
-"""One training repeated on random splits of its data: five runs with seeds s, s + 1, ..., and their numbers together."""
+"""One training repeated on random splits of its data: runs with seeds s, s + 1, ..., and their numbers together."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ def train_repeats(
 ) -> Repeats:
     """Trains one recipe on several random splits: an ordinary run each, then their numbers together.
 
-    Run k has the seed s + k − 1, which decides weights, samples and split; s is `seed`, or the recipe's. Where minutes
-    were given the first run makes steps of them, and the others take as many.
+    Run k has the seed s + k − 1, which decides weights, samples and split; s is `seed`, or the recipe's. Of minutes
+    the first run makes steps, and the others take as many.
 
     Args:
         data: As for `train`; with `resume` it may be left out.
