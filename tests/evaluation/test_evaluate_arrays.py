@@ -192,7 +192,7 @@ def test_csv_and_json_hold_every_row_and_come_back(tmp_path):
     data = json.loads(document.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert {
         "schema_version", "notes", "metrics", "regions", "summary", "pooled", "by_tag", "tags", "rows", "confusion",
-            "cardiac",
+            "cardiac", "lesions",
     } == set(data)  # fmt: skip
     for file in (table, document, tmp_path / "new"):
         if file.is_dir():
