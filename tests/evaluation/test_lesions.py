@@ -402,3 +402,12 @@ def test_the_voxel_average_has_an_interval_and_a_mean_of_several_classes():
     assert mean.mean == pytest.approx(np.mean([s.mean for s in classes]))
     assert mean.interval is not None
     assert mean.interval[0] < mean.mean < mean.interval[1]
+
+
+def test_a_recipe_may_choose_its_checkpoint_by_lesions():
+    from recurseg.training.recipe import published_recipe
+    from recurseg.training.settings import override
+
+    for id in ("lesion_f1:any_overlap_26", "lesion_tpr:overlap_0.1_18:to_30mm3", "dice:pooled"):
+        recipe = override(published_recipe("pyramid_lstm/paper_em"), [f"validation.metric={id}"])
+        assert recipe.validation.metric == id

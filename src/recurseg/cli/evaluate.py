@@ -65,8 +65,8 @@ def evaluate(
     """Compare predicted with reference labels: a value a case, class and metric, means and intervals.
 
     A folder from `recurseg predict --subsets` gives a line a subset of the modalities, and with --out a bar chart.
-    Hearts of a data set give clinical numbers of each patient, and with --out a Bland-Altman plot; so do lesions
-    their numbers and loads.
+    Hearts of a data set give clinical numbers of each patient, lesions are counted one by one, found and false; both
+    give a Bland-Altman plot with --out.
     """
     from recurseg import evaluation
 
