@@ -48,7 +48,8 @@ class Tally(NamedTuple):
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Tally:
         """Reads what `as_dict` returns."""
-        return cls(**{name: math.nan if value is None else value for name, value in plain.items()})
+        values: dict[str, Any] = {name: math.nan if value is None else value for name, value in plain.items()}
+        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,10 @@ class Lesions(Agreeing):
 
 
 def tally_classes(
-    masks: Mapping[str, Sequence[np.ndarray]], spacing: Sequence[float], rule: Rule, sizes: Mapping[str, Size]
+    masks: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    spacing: Sequence[float],
+    rule: Rule,
+    sizes: Mapping[str, Size],
 ) -> dict[str, dict[str, Tally]]:
     """Counts and measures the lesions of one case.
 

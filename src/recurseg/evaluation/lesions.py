@@ -7,14 +7,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
 from recurseg.errors import ConfigError, DataError
 from recurseg.evaluation.masks import masks
 
-IN_A_PLANE = {6: 4, 18: 8, 26: 8}
+Neighbours = Literal[4, 6, 8, 18, 26]
+IN_A_PLANE: dict[int, Neighbours] = {6: 4, 18: 8, 26: 8}
 """Neighbours of a voxel that touch it by a face (6), or an edge too (18), or a corner too (26) → those of a pixel."""
 SIZES = (30.0, 150.0)
 """mm³ up to which a lesion is small, and up to which it is medium: the 10 and 50 voxels of 1 × 1 × 3 mm at which
@@ -157,7 +158,7 @@ def match_lesions(
 def _components(mask: np.ndarray, shared: np.ndarray, connectivity: int) -> Components:
     from cc3d import connected_components
 
-    neighbours = connectivity if mask.ndim == 3 else IN_A_PLANE[connectivity]
+    neighbours = cast("Neighbours", connectivity) if mask.ndim == 3 else IN_A_PLANE[connectivity]
     room = np.pad(mask, (0, 1))  # cc3d 4.1 refuses some masks in which every second voxel is set up to an odd end
     numbers, count = connected_components(room, connectivity=neighbours, return_N=True)
     numbers = numbers[(slice(-1),) * mask.ndim]

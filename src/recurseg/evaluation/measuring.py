@@ -56,8 +56,8 @@ def values_of(
     kinds = {metric.takes for metric in chosen}
     for kind, names in {"class": masks, "lesion": lesions}.items():
         for name in names if kind in kinds else ():
-            pair = (inside(masks[name], classes) for classes in (found, expected))
-            of_mask = _values(chosen, kind, *pair, reference.volume.spacing)
+            one, other = inside(masks[name], found), inside(masks[name], expected)
+            of_mask = _values(chosen, kind, one, other, reference.volume.spacing)
             values |= {(id, name): value for id, value in of_mask.items()}
     if membrane and "membrane" in kinds:
         number, name = membrane

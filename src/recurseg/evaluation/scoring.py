@@ -148,7 +148,7 @@ def evaluate(
             if roles and (known != IGNORE).any():
                 hearts.append(count_frame(r, number, found, known, roles))
             if with_lesions:
-                of = {name: [inside(masks[name], classes) for classes in (found, known)] for name in of_lesions}
+                of = {name: (inside(masks[name], found), inside(masks[name], known)) for name in of_lesions}
                 tallies[reference.id] = tally_classes(of, r.volume.spacing, rule, sizes)
         rows += [
             Row(reference.id, name, metric.id, mean_of(v[key] for v in values), metric.unit, name not in names)

@@ -48,7 +48,7 @@ class Summary:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the entry as plain data, with null for what is undefined."""
-        plain = asdict(self) | {"average": self.average}
+        plain: dict[str, Any] = asdict(self) | {"average": self.average}
         plain["class"] = plain.pop("class_name")
         return plain | {key: None for key in ("mean", "sd") if math.isnan(plain[key])}
 
