@@ -25,9 +25,10 @@ def image(*shape):
 @pytest.mark.parametrize("spatial", [(5,), (3, 4), (2, 3, 4), (1, 1, 1)], ids=str)
 def test_equals_its_equation_written_out(spatial, fused):
     block, x = build(fused=fused), image(2, 4, *spatial)
-    theta, phi, g = (F.conv1d(x.flatten(2), m.weight, m.bias) for m in (block.theta, block.phi, block.g))
+    theta, phi, g, out = ((m.weight.unsqueeze(2), m.bias) for m in (block.theta, block.phi, block.g, block.out))
+    theta, phi, g = (F.conv1d(x.flatten(2), *maps) for maps in (theta, phi, g))
     heard = torch.stack([value @ (a.T @ b).softmax(1).T for a, b, value in zip(theta, phi, g, strict=True)])
-    expected = x + F.conv1d(heard, block.out.weight, block.out.bias).view_as(x)
+    expected = x + F.conv1d(heard, *out).view_as(x)
     torch.testing.assert_close(block(x), expected, rtol=1e-4, atol=1e-5)
 
 

@@ -24,8 +24,8 @@ class NonLocalBlock(nn.Module):
     def __init__(self, channels: int, *, fused: bool = False) -> None:
         super().__init__()
         inner = max(1, channels // 2)
-        self.theta, self.phi, self.g = (nn.Conv1d(channels, inner, 1) for _ in range(3))
-        self.out = nn.Conv1d(inner, channels, 1)
+        self.theta, self.phi, self.g = (nn.Linear(channels, inner) for _ in range(3))  # 1×1×1 convolutions
+        self.out = nn.Linear(inner, channels)
         for parameter in self.out.parameters():
             nn.init.zeros_(parameter)
         self.attend = _fused if fused else _plain
@@ -34,13 +34,12 @@ class NonLocalBlock(nn.Module):
         self, x: Float[Tensor, "b c *spatial"], mask: Bool[Tensor, "#b 1 *spatial"] | None = None
     ) -> Float[Tensor, "b c *spatial"]:
         """Returns x after attention; `mask` is False at padding, which neither contributes nor changes."""
-        voxels = x.flatten(2)
+        voxels = x.flatten(2).mT.contiguous()  # (B, N, C)
         real = None if mask is None else mask.flatten(2).expand(len(x), -1, -1)  # (B, 1, N)
-        theta, phi, g = (convolve(voxels).mT for convolve in (self.theta, self.phi, self.g))  # (B, N, C/2)
-        heard = self.out(self.attend(theta, phi, g, real).mT)
+        heard = self.out(self.attend(self.theta(voxels), self.phi(voxels), self.g(voxels), real)).mT
         if real is not None:
             heard = heard * real
-        return x + heard.view_as(x)
+        return x + heard.reshape(x.shape)
 
 
 def _plain(theta: Tensor, phi: Tensor, g: Tensor, real: Tensor | None) -> Tensor:

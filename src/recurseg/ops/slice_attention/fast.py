@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 AT_ONCE = 1 << 20
-"""Numbers of an image whose products are summed at a time."""
+"""Numbers that are read or written at a time while products are summed."""
 
 
 def slice_attention(
@@ -82,7 +82,7 @@ class _Attend(torch.autograd.Function):
             heard *= real
         ctx.axis = axis
         ctx.save_for_backward(x, ask, ask_bias, take, attention, real, scale)
-        return state + heard.to(state.dtype), attention
+        return heard.to(state.dtype).add_(state), attention
 
     @staticmethod
     @once_differentiable
@@ -103,11 +103,10 @@ class _Attend(torch.autograd.Function):
         asked = _mix(slope, x, axis)
         flat = asked.view(-1, channels)
         grad_ask, grad_ask_bias = flat.T @ x.view(-1, channels), flat.sum(0)
-        grad_x = asked @ ask
-        grad_x += _mix(attention.mT, taken, axis)
-        grad_x += _mix(slope.mT, F.linear(x, ask, ask_bias), axis)
+        grad_x = _mix(attention.mT, taken, axis, onto=asked @ ask)
+        grad_x = _mix(slope.mT, F.linear(x, ask, ask_bias), axis, onto=grad_x).to(grad_state.dtype)
         grads = grad_ask, grad_ask_bias, grad_take, grad_take_bias
-        return grad_state + grad_x.to(grad_state.dtype), *grads, None, None, None
+        return grad_x.add_(grad_state), *grads, None, None, None
 
 
 def _slices(x: Tensor, axis: int) -> Tensor:
@@ -132,18 +131,20 @@ def _voxels(state: Tensor, real: Tensor | None, axis: int) -> Tensor:
 def _products(a: Tensor, b: Tensor, axis: int) -> Tensor:
     """Scalar products of the slices of a with those of b, `(B, S, S)`, summed in float32 or float64."""
     a, b = _slices(a, axis), _slices(b, axis)
+    size, length = a.shape[2:]
     exact = torch.promote_types(a.dtype, torch.float32)
-    some = max(1, AT_ONCE // a[:, :1].numel())
-    total = a.new_zeros(len(a), a.shape[2], a.shape[2], dtype=exact)
-    for part_a, part_b in zip(a.split(some, dim=1), b.split(some, dim=1), strict=True):
-        total += torch.einsum("buik,bujk->bij", part_a.to(exact), part_b.to(exact))
+    total = torch.zeros(len(a), size, size, dtype=exact, device=a.device)
+    for sums, *pair in zip(total, a, b, strict=True):
+        pieces = (rows.split(max(1, AT_ONCE // (size * max(size, length)))) for rows in pair)
+        for rows_a, rows_b in zip(*pieces, strict=True):
+            sums += torch.bmm(rows_a.to(exact), rows_b.to(exact).mT).sum(0)
     return total
 
 
-def _mix(weights: Tensor, x: Tensor, axis: int) -> Tensor:
-    """Sums of the slices of x, weighted by each row of `weights`."""
-    mixed = torch.empty_like(x)
+def _mix(weights: Tensor, x: Tensor, axis: int, onto: Tensor | None = None) -> Tensor:
+    """Sums of the slices of x, weighted by each row of `weights`; added to `onto` where there is one."""
+    mixed = torch.empty_like(x) if onto is None else onto
     each = zip(weights.to(x.dtype), _slices(x, axis), _slices(mixed, axis), strict=True)
     for rows, slices, out in each:
-        torch.bmm(rows.expand(len(slices), *rows.shape), slices, out=out)
+        out.baddbmm_(rows.expand(len(slices), *rows.shape), slices, beta=0 if onto is None else 1)
     return mixed
