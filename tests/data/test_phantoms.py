@@ -19,6 +19,7 @@ from recurseg.data.phantoms.chest_findings import FINDINGS
 from recurseg.data.phantoms.chest_xray import LUNG, chest_xray
 from recurseg.data.phantoms.em_membranes import CELL, MEMBRANE, em_membranes
 from recurseg.data.phantoms.fields import band_noise, even_coin, smooth_noise
+from recurseg.data.phantoms.ms_lesions import ms_lesions
 from recurseg.data.phantoms.pathfinder import pathfinder
 from recurseg.errors import ConfigError, ResourceError
 
@@ -26,6 +27,7 @@ SMALL = {
     "em_membranes": (4, 96, 96),
     "brain_tissue": (12, 48, 48),
     "brain_tumour": (12, 48, 48),
+    "ms_lesions": (12, 48, 36),
     "chest_xray": (1, 96, 96),
     **dict.fromkeys(("cardiac_cine", "cardiac_cine_a", "cardiac_cine_b"), (4, 48, 48)),
     **dict.fromkeys(("pathfinder", "pathfinder_9", "pathfinder_14"), (1, 96, 96)),
@@ -62,8 +64,8 @@ def make(name: str, seed: int = 0, case: int = 0) -> list[np.ndarray]:
     if name.startswith("pathfinder"):
         length = int(name.partition("_")[2] or 6)
         return [pathfinder(length=length, size=SMALL[name], seed=seed, case=case)[0]]
-    brain = brain_tumour if name == "brain_tumour" else brain_tissue
-    images, label, *_ = brain(size=SMALL[name], seed=seed, case=case)
+    brains = {"brain_tissue": brain_tissue, "brain_tumour": brain_tumour, "ms_lesions": ms_lesions}
+    images, label, *_ = brains[name](size=SMALL[name], seed=seed, case=case)
     return [*images.values(), label]
 
 
@@ -290,7 +292,14 @@ class TestWriting:
 
     @pytest.mark.parametrize(
         ("name", "cases"),
-        [("em_membranes", 1), ("em_membranes", 2), ("brain_tissue", 2), ("brain_tumour", 2), ("chest_xray", 3)],
+        [
+            ("em_membranes", 1),
+            ("em_membranes", 2),
+            ("brain_tissue", 2),
+            ("brain_tumour", 2),
+            ("ms_lesions", 2),
+            ("chest_xray", 3),
+        ],
     )
     def test_recurseg_opens_what_it_wrote(self, tmp_path: Path, name: str, cases: int) -> None:
         from recurseg.data.dataset import open_dataset
@@ -302,10 +311,11 @@ class TestWriting:
             "em_membranes": ["cell", "membrane"],
             "brain_tissue": list(CLASSES),
             "brain_tumour": list(TUMOUR_CLASSES),
+            "ms_lesions": ["background", "lesion"],
             "chest_xray": ["background", "lung"],
         }
         assert dataset.class_names == classes[name]
-        modalities = {"em_membranes": 1, "brain_tissue": 3, "brain_tumour": 4, "chest_xray": 1}
+        modalities = {"em_membranes": 1, "brain_tissue": 3, "brain_tumour": 4, "ms_lesions": 3, "chest_xray": 1}
         assert len(dataset.modalities) == modalities[name]
 
     @pytest.mark.parametrize("name", [name for name in PHANTOMS if not name.startswith("pathfinder")])

@@ -16,24 +16,25 @@ def phantom(
     name: Annotated[
         str,
         typer.Argument(
-            help="em_membranes (TIFF); brain_tissue or brain_tumour (NIfTI); chest_xray (PNG); cardiac_cine, of two "
-            "scanners, or cardiac_cine_a or _b, of one (4-D NIfTI); pathfinder, its contours of 6 paddles, or "
-            "pathfinder_9 or _14 (PNG)."
+            help="em_membranes (TIFF); brain_tissue, brain_tumour or ms_lesions (NIfTI); chest_xray (PNG); "
+            "cardiac_cine, of two scanners, or cardiac_cine_a or _b, of one (4-D NIfTI); pathfinder, its contours "
+            "of 6 paddles, or pathfinder_9 or _14 (PNG)."
         ),
     ],
     out: Annotated[Path, typer.Argument(help="Folder to make; it must not exist or be empty.")],
     cases: Annotated[
         int | None,
         typer.Option(
-            help="Number of cases; by default 1 of EM, 4 brains, 8 tumours, 24 chests, 20 hearts, 200 paths."
+            help="Number of cases; by default 1 of EM, 4 brains, 8 with tumour or lesions, 24 chests, 20 hearts, "
+            "200 paths."
         ),
     ] = None,
     size: Annotated[
         str | None,
         typer.Option(
             metavar="DxHxW",
-            help="Slices, rows, columns; by default 20x256x256, 32x96x96, 40x120x120, 9x128x128 of the heart or, of "
-            "one slice, 256x256 of the chest and 300x300 of paths.",
+            help="Slices, rows, columns; by default 20x256x256, 32x96x96, 40x120x120 (tumours), 24x128x96 (lesions), "
+            "9x128x128 of the heart or, of one slice, 256x256 of the chest and 300x300 of paths.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same data set.")] = 0,

@@ -6,8 +6,8 @@ none, at the mirrored place in the other hemisphere, 30 to 110 mm away: 43 voxel
 64 columns. Strays, in deep nuclei, brain stem and the middle of the white matter, are told by where they lie, which
 takes some 10 to 40 mm. A reader who sees less does no better on twins than chance.
 
-As in Zhang et al. 2019 (RSANet) the full size has voxels of 0.7 x 0.7 x 3 mm and lesions fill 5.15e-4 of the volume on
-average; their images are private, their grids are from 230 x 320 x 44 to 260 x 320 x 60, one grid stands for them here.
+As in Zhang et al. 2019 (RSANet) voxels are 0.7 x 0.7 x 3 mm at full size and lesions fill 5.15e-4 of the volume on
+average. Their images are private, on grids of 44 x 320 x 230 to 60 x 320 x 260; here it is one of 48 x 320 x 240.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ LOAD_SPREAD = 0.75
 
 SIGNAL = {
     #        CSF   GM    WM    faint bright spot
-    "flair": (0.16, 0.66, 0.55, 0.78, 1.02),
-    "t1": (0.28, 0.62, 0.86, 0.74, 0.40),
-    "t2": (0.98, 0.56, 0.43, 0.64, 0.86),
+    "flair": (0.16, 0.65, 0.55, 0.86, 1.12),
+    "t1": (0.28, 0.62, 0.86, 0.70, 0.38),
+    "t2": (0.98, 0.56, 0.42, 0.68, 0.92),
 }
 """Mean signal of the tissues and of spots; faint and bright in T1 are grey and a black hole."""
-NOISE = {"flair": 0.04, "t1": 0.04, "t2": 0.04}
+NOISE = 0.03
 """Standard deviation of the noise in each of the receiver's two channels."""
 TILT = 0.015  # radians: scans are planned along the middle plane
 FINE = (2.0, 2.0, 2.0)  # millimetres (x, y, z): voxels of the grid on which healthy tissue is drawn, about
@@ -63,13 +63,13 @@ def ms_lesions(
     rng = generator("ms_lesions", seed, case, size)
     tissue, spacing = draw_head(rng, size, fine=FINE, field_of_view=FIELD_OF_VIEW, tilt=TILT)
     step, head = np.array(spacing), tissue.csf + tissue.gm + tissue.wm > 0.5
-    spots = grow_spots(rng, tissue, _load(seed, case), step)
+    spots = grow_spots(rng, tissue, lesion_load(seed, case), step)
     label = np.zeros(head.shape, np.uint8)
     share, brightness, darkness = (np.zeros(head.shape, np.float32) for _ in range(3))
     for spot in spots:
-        label[spot.box] |= (spot.share > 0.5) & (spot.kind == "lesion")
+        label[spot.box] |= spot.filled & (spot.kind == "lesion")
         more = spot.share > share[spot.box]
-        for field, value in ((share, spot.share), (brightness, spot.brightness), (darkness, spot.darkness)):
+        for field, value in ((share, spot.share), (brightness, spot.look.brightness), (darkness, spot.look.darkness)):
             field[spot.box] = np.where(more, value, field[spot.box])
     label *= head
     images = {}
@@ -78,11 +78,11 @@ def ms_lesions(
         texture = 1 + 0.04 * smooth_noise(rng, head.shape, 4 / step)
         spotted = (faint + (bright - faint) * grade) * texture
         healthy = _healthy(rng, modality, tissue, step)
-        images[modality] = magnitude(rng, healthy + share * (spotted - healthy), NOISE[modality], step) * head
+        images[modality] = magnitude(rng, healthy + share * (spotted - healthy), NOISE, step) * head
     return {name: image.astype(np.int16) for name, image in images.items()}, label, spacing, spots
 
 
-def _load(seed: int, case: int) -> float:
+def lesion_load(seed: int, case: int) -> float:
     """Millilitres of lesion: log-normal over patients, spread evenly over any run of cases."""
     golden = (5**0.5 - 1) / 2
     start = zlib.crc32(f"ms_lesions {seed}".encode()) / 2**32
@@ -92,15 +92,20 @@ def _load(seed: int, case: int) -> float:
 
 
 def _healthy(rng: np.random.Generator, modality: str, tissue: Tissue, spacing: np.ndarray) -> np.ndarray:
-    """One contrast without spots; FLAIR has a bright lining of the ventricles and fluid that flowed in."""
-    csf, gm, wm, *_ = SIGNAL[modality]
-    fluid = np.full(tissue.csf.shape, csf, np.float32)
+    """One contrast without spots; in FLAIR ventricles have a bright lining, and flow is bright."""
+    csf, gm, wm, _, bright = SIGNAL[modality]
     grey = gm + (wm - gm) * tissue.myelin
     white = wm * (1 + 0.04 * smooth_noise(rng, tissue.wm.shape, 18 / spacing))
+    healthy = csf * tissue.csf + grey * tissue.gm + white * tissue.wm
     if modality == "flair":
-        below = ramp(-tissue.place[2] - 8, 20)
-        fluid += 0.8 * below * ramp(smooth_noise(rng, fluid.shape, 12 / spacing) - 0.8, 0.8)
         lining = ndimage.gaussian_filter(tissue.ventricle, 1.6 / spacing) * (1 - tissue.ventricle)
-        white = white + 0.5 * lining
-        grey = grey * (1 + 0.07 * smooth_noise(rng, fluid.shape, 15 / spacing))
-    return fluid * tissue.csf + grey * tissue.gm + white * tissue.wm
+        healthy += 0.5 * lining * tissue.wm + 0.05 * tissue.gm * smooth_noise(rng, healthy.shape, 15 / spacing)
+        healthy += _flow(rng, tissue, spacing) * (bright - healthy)
+    return healthy
+
+
+def _flow(rng: np.random.Generator, tissue: Tissue, spacing: np.ndarray) -> np.ndarray:
+    """Share of each voxel, 0..1, where FLAIR is bright though nothing is ill: vessels, fluid under the brain."""
+    vessels = ramp(smooth_noise(rng, tissue.csf.shape, 4 / spacing) - 2.1, 0.6) * (tissue.csf + tissue.gm)
+    below = ramp(-tissue.place[2] - 8, 20) * tissue.csf
+    return np.maximum(vessels, below * ramp(smooth_noise(rng, tissue.csf.shape, 12 / spacing) - 0.8, 0.8))

@@ -19,7 +19,7 @@ OPPOSITE = 5.0
 """Millimetres by which the two seats of a pair may fail to be mirror images; more where voxels are larger."""
 PERIVENTRICULAR, JUXTACORTICAL = (1.0, 7.0), (0.0, 3.5)
 """Millimetres of white matter between a seat and the ventricle, or the cortex."""
-TRIES = 3000
+TRIES = 400
 """Seats of a kind that are tried in one brain."""
 
 
