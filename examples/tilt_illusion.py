@@ -2,7 +2,7 @@
 
     python examples/tilt_illusion.py docs/results/gamma_net/tilt_illusion
 
-Four minutes on one thread. To us a grating seems tilted away from a surround that is tilted by 15 to 30 degrees more,
+Five minutes on one thread. To us a grating seems tilted away from a surround that is tilted by 15 to 30 degrees more,
 and slightly towards one that is by 60 to 90; Linsley et al. 2020 report the same of a gamma-Net that learned contours
 in photographs. Striped regions stand in for those. Fixed Gabor energies drive one fGRU, gamma-Net's without norms and
 attention: all that its cells know of the surround comes through its horizontal kernels. A linear map decodes a
@@ -31,10 +31,9 @@ from recurseg.models.image_classifier import WAVELENGTH, gabor_filters
 from recurseg.report.svg import write_svg
 
 SIDE, FILTER, ORIENTATIONS, KERNEL, TIME_STEPS, REGIONS, BATCH, RATE = 48, 9, 8, 7, 4, 4, 8, 1e-2
-CONTRAST, FITTED = 0.4, 300
 Y, X = torch.meshgrid(*[torch.arange(SIDE) - SIDE // 2] * 2, indexing="ij")
 DISC = X**2 + Y**2 <= 8**2  # the filters at its middle reach 4
-TILTS, BANDS = np.arange(7.5, 91, 7.5), ((15, 30), (60, 82.5))
+CONTRAST, FITTED, TILTS, BANDS = 0.4, 300, np.arange(7.5, 91, 7.5), ((15, 30), (60, 82.5))
 COLOURS = {"before training": "#c08030", "trained": "#1f5f8b", "trained, then kernels cut": "#33404a"}
 
 
@@ -68,12 +67,11 @@ def scenes(count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         return low + (high - low) * torch.rand(count * REGIONS, 1, 1, generator=rng)
 
     fields = F.interpolate(torch.randn(count, REGIONS, 4, 4, generator=rng), size=(SIDE, SIDE), mode="bicubic")
-    region = fields.argmax(1, keepdim=True)
+    region = fields.argmax(1, keepdim=True).float()
     stripes = drawn(0.1, 0.5) * gratings(drawn(0, math.pi), rng, WAVELENGTH * FILTER * 2 ** drawn(-0.5, 0.5))
-    image = (drawn(-0.5, 0.5) + stripes).unflatten(0, (count, REGIONS)).gather(1, region).squeeze(1)
+    image = (drawn(-0.5, 0.5) + stripes).unflatten(0, (count, REGIONS)).gather(1, region.long()).squeeze(1)
     image = image - image.mean((1, 2), keepdim=True) + 0.1 * torch.randn(image.shape, generator=rng)
-    number = region.float()
-    return image, (F.max_pool2d(number, 3, 2, 1) > -F.max_pool2d(-number, 3, 2, 1)).float()
+    return image, (F.max_pool2d(region, 3, 2, 1) > -F.max_pool2d(-region, 3, 2, 1)).float()
 
 
 def train(network: BorderNet, rng: torch.Generator, steps: int, title: str) -> None:
@@ -108,7 +106,6 @@ def measure(network: BorderNet, probes: int, seed: int) -> dict:
     truth = torch.exp(2j * math.pi * angle.double().flatten())
     decoder = torch.linalg.lstsq(at_middle(discs), torch.view_as_real(truth), driver="gelsd").solution
     error = np.sqrt(np.mean(degrees(decoded(discs) / truth) ** 2))
-
     centre = math.pi / probes * torch.arange(probes).view(-1, 1, 1)
     shown, away = CONTRAST * gratings(centre, rng), []
     for tilt in np.radians(TILTS):
@@ -164,8 +161,9 @@ def main(out: Path, networks: int = typer.Option(5, min=2), steps: int = 700, qu
     effects = {name: [effect(each, *band) for band in BANDS] for name, each in curves.items()}
     about = {"steps": steps, "torch": torch.__version__, "tilts": TILTS.tolist()}
     write_json(out / "tilt_illusion.json", {**about, "effects": effects, "networks": found})
-    write_svg(draw(curves, "surround tilted by " + "\nby ".join(effects["trained"])), out / "tilt_illusion.svg")
-    print(*effects["trained"], sep="\n")
+    title = "trained: surround tilted by " + "\nby ".join(effects["trained"])
+    write_svg(draw(curves, title), out / "tilt_illusion.svg")
+    print(title)
 
 
 if __name__ == "__main__":
