@@ -79,6 +79,13 @@ def test_rival_sees_as_far_as_its_dilations_reach():
     assert (rows.min(), rows.max()) == (15 - 7, 15 + 7)
 
 
+def test_gain_makes_images_brighter():
+    image = draw(2, 1, 12, 12)
+    torch.testing.assert_close(
+        build("hgru_classifier", gain=3.0).eval()(image), build("hgru_classifier").eval()(3 * image)
+    )
+
+
 def test_cutting_the_horizontal_kernel_changes_the_answer():
     model, image = build("hgru_classifier").eval(), draw(4, 1, 16, 16)
     with torch.no_grad():

@@ -22,6 +22,7 @@ def feed_forward_classifier(
     dilations: Sequence[int] = (1, 1, 2, 2, 4, 4, 8, 8, 16),
     input_kernel: int = 7,
     stride: int = 1,
+    gain: float = 1.0,
 ) -> ImageClassifier:
     """`hgru_classifier` with dilated convolutions, each with batch norm and ReLU, in place of the hGRU.
 
@@ -37,6 +38,7 @@ def feed_forward_classifier(
         dilations: Of each convolution, first to last.
         input_kernel: Odd side of the filters.
         stride: Pixels from one position of the filters to the next; more than 1 is a departure for small budgets.
+        gain: What images are multiplied with; lines that are paler than the paper's need more.
 
     Returns:
         A model of images `(B, C, H, W)` with logits `(B, K)`.
@@ -63,4 +65,5 @@ def feed_forward_classifier(
         channels=channels,
         input_kernel=input_kernel,
         stride=stride,
+        gain=gain,
     )

@@ -35,6 +35,7 @@ def hgru_classifier(
     time_steps: int = 8,
     input_kernel: int = 7,
     stride: int = 1,
+    gain: float = 1.0,
 ) -> ImageClassifier:
     """Says what an image is, such as whether two markers lie on one path, after steps of horizontal exchange.
 
@@ -49,6 +50,7 @@ def hgru_classifier(
         time_steps: Steps.
         input_kernel: Odd side of the filters.
         stride: Pixels from one position of the filters to the next; more than 1 is a departure for small budgets.
+        gain: What images are multiplied with; lines that are paler than the paper's need more.
 
     Returns:
         A model of images `(B, C, H, W)` with logits `(B, K)`.
@@ -69,4 +71,5 @@ def hgru_classifier(
         channels=channels,
         input_kernel=input_kernel,
         stride=stride,
+        gain=gain,
     )

@@ -31,6 +31,7 @@ class ImageClassifier(nn.Module):
         channels: Filters.
         input_kernel: Odd side of the filters.
         stride: Pixels from one position of the filters to the next.
+        gain: What images are multiplied with.
 
     Source: Linsley et al. 2018, the networks of the Pathfinder task.
     """
@@ -49,11 +50,12 @@ class ImageClassifier(nn.Module):
         channels: int,
         input_kernel: int,
         stride: int,
+        gain: float,
     ) -> None:
         super().__init__()
         if input_kernel % 2 == 0 or stride < 1:
             raise ConfigError(f"model '{name}': input_kernel {input_kernel} must be odd, stride {stride} at least 1")
-        self.name, self.in_channels = name, in_channels
+        self.name, self.in_channels, self.gain = name, in_channels, gain
         self.filters = nn.Conv2d(in_channels, channels, input_kernel, stride, padding=input_kernel // 2)
         with torch.no_grad():
             self.filters.weight.copy_(gabor_filters(channels, input_kernel).unsqueeze(1) / in_channels)
@@ -93,7 +95,7 @@ class ImageClassifier(nn.Module):
         if image.ndim != 4 or image.shape[1] != self.in_channels:
             raise ConfigError(f"model '{self.name}' takes (B, {self.in_channels}, H, W), not {tuple(image.shape)}")
         image = pad_to_multiple(image, (1, 1), positions=2)
-        maps = self.context(self.filters(image).float().square())
+        maps = self.context(self.filters(self.gain * image).float().square())
         strongest = self.evidence(maps).amax((2, 3))  # (B, evidence)
         norm = self.norm if len(image) > 1 else self._norm_of_one
         logits = self.head(norm(strongest.float()))
