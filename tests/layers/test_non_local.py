@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from recurseg.layers.non_local import NonLocalBlock
 
@@ -66,3 +68,27 @@ def test_sums_beyond_the_range_of_fp16_stay_finite(dtype, fused):
     with torch.autocast("cpu", dtype=dtype):
         out = block(x)
     assert out.isfinite().all()
+
+
+class Largest(TorchDispatchMode):
+    """Notes how many numbers the largest tensor has that any operation inside writes."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        found = operation(*args, **(kwargs or {}))
+        written = [t.untyped_storage().nbytes() // t.element_size() for t in tree_leaves(found) if torch.is_tensor(t)]
+        self.numbers = max(self.numbers, *written, 0)
+        return found
+
+
+@pytest.mark.parametrize("padded", [False, True], ids=["whole", "padded"])
+def test_fused_writes_no_map_of_all_voxels_by_all_voxels(padded):
+    mask = torch.arange(300).view(1, 1, 300) < 290 if padded else None
+    numbers = []
+    for fused in (False, True):
+        with Largest() as largest:
+            build(fused=fused)(image(1, 4, 300).requires_grad_(), mask).sum().backward()
+        numbers.append(largest.numbers)
+    assert numbers[0] >= 300**2
+    assert numbers[1] < 300 * 20

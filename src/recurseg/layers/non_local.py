@@ -7,6 +7,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+NEVER = -6e4
+"""Added to the logits of padding; within the range of float16."""
+
 
 class NonLocalBlock(nn.Module):
     """Adds to every voxel a weighted sum of all: `x + W (softmax(θᵀφ) g)`; fresh it changes nothing.
@@ -51,6 +54,9 @@ def _plain(theta: Tensor, phi: Tensor, g: Tensor, real: Tensor | None) -> Tensor
 
 
 def _fused(theta: Tensor, phi: Tensor, g: Tensor, real: Tensor | None) -> Tensor:
-    seen = None if real is None else real.unsqueeze(1).expand(-1, -1, theta.shape[1], -1)
+    if real is not None:  # a mask would be written out for the whole map; a further channel says the same
+        theta, g = F.pad(theta, (0, 1), value=1.0), F.pad(g, (0, 1))
+        phi = torch.cat([phi, phi.new_zeros(real.mT.shape).masked_fill(~real.mT, NEVER)], dim=2)
     q, k, v = (rows.unsqueeze(1) for rows in (theta, phi, g))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=1.0).squeeze(1)
+    heard = F.scaled_dot_product_attention(q, k, v, scale=1.0).squeeze(1)
+    return heard if real is None else heard[..., :-1]
