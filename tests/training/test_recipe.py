@@ -81,7 +81,7 @@ def test_the_digest_changes_with_the_content(recipe):
 
 def test_keys_that_came_later_leave_the_digest_of_older_recipes_as_it_was(recipe):
     content = recipe.model_dump(mode="json", exclude={"data", "why", "task", "deletion", "paste_known"})
-    del content["classes"], content["one_logit"]
+    del content["classes"], content["modalities"], content["one_logit"], content["exponential"]
     del content["sampling"]["modality_dropout"], content["sampling"]["frames"]
     del content["prediction"]["frames"], content["validation"]["keep"], content["validation"]["soft"]
     for key in ("smooth", "equalise", "in_plane_factor", "in_plane_size", "shrink_to_size"):
@@ -100,6 +100,8 @@ def test_keys_that_came_later_leave_the_digest_of_older_recipes_as_it_was(recipe
         "preprocessing.equalise=clahe",
         "preprocessing.in_plane_size=[8, 8]",
         "classes=[cell]",
+        "modalities=[T1]",
+        "exponential.as_printed=true",
         "one_logit=true",
         "validation.keep=last",
         "validation.soft=true",

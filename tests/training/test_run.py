@@ -92,7 +92,7 @@ def test_a_killed_training_resumes_to_the_same_bits(stacks, small, tmp_path):
     options = [option for setting in settings for option in ("--set", setting)]
     command = [sys.executable, "-m", "recurseg", "train", str(stacks), "--out", str(killed), "--holdout", "case3"]
     process = subprocess.Popen(command + options, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.time() + 120
+    deadline = time.time() + 600
     while len(read_log(killed / "log.jsonl")) < 14 and process.poll() is None and time.time() < deadline:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
