@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from recurseg.layers.slab_conv import SlabConv3d
 from recurseg.models.attention import Attention, Placement
 from recurseg.models.feed_forward import FeedForward
 from recurseg.models.registry import register_model
@@ -37,15 +38,15 @@ class UNet3d(nn.Module):
         attention: Attention,
     ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(_conv(in_channels, widths[0], 3), nn.Dropout3d(dropout))
+        self.stem = nn.Sequential(SlabConv3d(in_channels, widths[0], 3), nn.Dropout3d(dropout))
         self.encoder = nn.ModuleList(_block(fine, width, groups) for fine, width in pairwise([widths[0], *widths]))
-        self.down = nn.ModuleList(_conv(width, width, 3, stride=2) for width in widths[:-1])
+        self.down = nn.ModuleList(SlabConv3d(width, width, 3, stride=2) for width in widths[:-1])
         self.up = nn.ModuleList(
-            nn.Sequential(_conv(coarse, fine, 1), nn.Upsample(scale_factor=2, mode="nearest"))
+            nn.Sequential(SlabConv3d(coarse, fine, 1), nn.Upsample(scale_factor=2, mode="nearest"))
             for coarse, fine in pairwise(reversed(widths))
         )
         self.decoder = nn.ModuleList(_block(2 * width, width, groups) for width in reversed(widths[:-1]))
-        self.head = nn.Sequential(_conv(widths[0], widths[0], 3), _conv(widths[0], num_classes, 1))
+        self.head = nn.Sequential(SlabConv3d(widths[0], widths[0], 3), SlabConv3d(widths[0], num_classes, 1))
         self.attention = attention
 
     def forward(
@@ -118,16 +119,12 @@ def attended(
     return FeedForward(name, network, in_channels=in_channels, multiple=multiple, masked=len(attention) > 0)
 
 
-def _conv(fine: int, width: int, kernel: int, *, stride: int = 1) -> nn.Module:
-    return nn.Conv3d(fine, width, kernel, stride=stride, padding=kernel // 2, bias=False)
-
-
 def _block(fine: int, width: int, groups: int) -> nn.Module:
     return nn.Sequential(
-        _conv(fine, width, 3),
+        SlabConv3d(fine, width, 3),
         nn.GroupNorm(groups, width),
         nn.ReLU(inplace=True),
-        _conv(width, width, 3),
+        SlabConv3d(width, width, 3),
         nn.GroupNorm(groups, width),
         nn.ReLU(inplace=True),
     )

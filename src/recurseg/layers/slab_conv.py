@@ -1,0 +1,56 @@
+"""A convolution of volumes that holds little besides what it reads and what it writes."""
+
+from __future__ import annotations
+
+from math import prod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+NUMBERS_AT_ONCE = 2**24
+"""Most numbers that a slab reads or writes, 64 MiB in float32; but a slab has a column at least."""
+
+
+class SlabConv3d(nn.Conv3d):
+    """A convolution without bias whose zero padding keeps the size, done in slabs where no gradient is asked for.
+
+    A convolution of PyTorch copies input and output into a layout of its own, or every window into a row of a
+    matrix: at a map of 700 MB that is 1.4 GB more, or 19. So large maps are read a few columns (of W) at a time,
+    with those around them that the kernel reaches, and each slab is written to its place: the same sums. Columns,
+    as PyTorch chooses among its kernels by the other axes.
+
+    Args:
+        in_channels: C.
+        out_channels: K.
+        kernel: Side of the kernel, odd.
+        stride: Of all axes.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1) -> None:
+        super().__init__(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False)
+
+    def forward(self, input: Float[Tensor, "b c *fine"]) -> Float[Tensor, "b k *coarse"]:
+        """Convolves `(B, C, D, H, W)`: a side of n becomes one of ⌈n / stride⌉."""
+        stride = self.stride[0]
+        *size, columns = (-(-side // stride) for side in input.shape[2:])
+        shape = (len(input), self.out_channels, *size)
+        step = max(1, NUMBERS_AT_ONCE // max(input[..., :stride].numel(), prod(shape)))
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        if step >= columns or traced or torch.is_grad_enabled():
+            return super().forward(input)
+        first = self._columns(input, 0, step)
+        out = first.new_empty((*shape, columns))  # in the precision of autocast
+        out[..., :step] = first
+        for start in range(step, columns, step):
+            stop = min(start + step, columns)
+            out[..., start:stop] = self._columns(input, start, stop)
+        return out
+
+    def _columns(self, input: Tensor, start: int, stop: int) -> Tensor:
+        """Columns `start` to `stop` of the output, from those that they see and zeros beyond the map."""
+        stride, kernel, reach = self.stride[0], self.kernel_size[0], self.padding[0]
+        first, last = start * stride - reach, (stop - 1) * stride - reach + kernel
+        seen = F.pad(input[..., max(first, 0) : last], (max(-first, 0), max(last - input.shape[-1], 0)))
+        return F.conv3d(seen, self.weight, stride=stride, padding=(reach, reach, 0))
