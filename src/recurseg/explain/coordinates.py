@@ -1,12 +1,17 @@
-"""One voxel on two grids: the file's, in stored axis order, and the prepared one that the network reads."""
+"""A voxel and its axes on two grids: the file's, in stored axis order, and the prepared one that networks read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from recurseg.errors import ConfigError
 from recurseg.preprocess import Geometry
 from recurseg.preprocess.fit import border
+
+ANATOMY = ("sagittal", "coronal", "axial")
+"""What planes across the axes of the world are to the patient."""
 
 
 def prepared_voxel(stored: Sequence[int], geometry: Geometry) -> tuple[int, ...]:
@@ -51,6 +56,23 @@ def stored_voxel(prepared: Sequence[int], geometry: Geometry) -> tuple[int, ...]
         index = side.start + _nearest(index, size, side.stop - side.start)
         found[axis] = geometry.stored_shape[axis] - 1 - index if geometry.orientation.flips[axis] else index
     return tuple(found)
+
+
+def anatomy_of(affine: np.ndarray | None, geometry: Geometry) -> tuple[str, ...]:
+    """What planes across each axis of a prepared volume are to the patient; empty where there is no telling.
+
+    Args:
+        affine: From the file's index to world millimetres (RAS+).
+        geometry: Of the prepared volume.
+    """
+    axes = geometry.orientation.axes
+    if affine is None or len(axes) != 3:
+        return ()
+
+    from nibabel.orientations import io_orientation
+
+    across = io_orientation(affine)[:, 0]  # stored axis → world axis
+    return tuple(ANATOMY[int(across[axis])] for axis in axes)
 
 
 def _nearest(index: int, size: int, new: int) -> int:

@@ -16,6 +16,7 @@ BUILT_IN = {
     **dict.fromkeys(("cross_modality", "encoder_decoder", "k_unet"), "recurseg.explain.slice_reader"),
     "gamma_net": "recurseg.explain.gamma_net",
     "hgru_classifier": "recurseg.explain.hgru_classifier",
+    "rsanet": "recurseg.explain.rsanet",
 }
 """Name of a model → the module that registers its explainer, imported when it is first asked for."""
 

@@ -14,7 +14,7 @@ from recurseg.data.case import Case
 from recurseg.errors import ConfigError, did_you_mean
 from recurseg.explain.choice import choose_frame, choose_voxel
 from recurseg.explain.cine import follow, frames_seen, join_frames
-from recurseg.explain.coordinates import prepared_voxel, stored_voxel
+from recurseg.explain.coordinates import anatomy_of, prepared_voxel, stored_voxel
 from recurseg.inference.classify import whole_image
 from recurseg.inference.predictor import Segmenter, match_modalities
 from recurseg.models import accepts_missing, spatial_dims_of
@@ -43,6 +43,8 @@ class Scene:
         frame: The one of a cine that is explained, counted from 0; None where there are no frames.
         at_once: Frames of a cine that go through the network together; the next begin with the state that they end
             with. None: the network sees no time, the window has no such axis.
+        anatomy: What planes across each axis of the window of a volume are to the patient: "sagittal", "coronal" or
+            "axial"; empty where the file does not say.
     """
 
     model: nn.Module
@@ -58,6 +60,7 @@ class Scene:
     present: Tensor | None = None
     frame: int | None = None
     at_once: int | None = None
+    anatomy: tuple[str, ...] = ()
 
     @property
     def dims(self) -> int:
@@ -186,7 +189,8 @@ def make_scene(
             f"{' × '.join(map(str, scene.whole))}, so that memory stays bounded; what lies outside is not seen, and "
             "neighbouring windows are not blended in as they are in a prediction."
         )
-    return replace(scene, target=target, frame=frame), notes
+    anatomy = anatomy_of(case.affine, prepared.geometry) if scene.letters == "DHW" else ()
+    return replace(scene, target=target, frame=frame, anatomy=anatomy), notes
 
 
 def _whole(segmenter: Segmenter, prepared: Prepared, case: Case) -> Scene:
