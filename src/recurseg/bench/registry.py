@@ -10,7 +10,14 @@ from typing import Any, TypeVar
 
 from recurseg.errors import ConfigError, did_you_mean
 
-MODULES = ("recurseg.bench.recurrences", "recurseg.bench.bound", "recurseg.bench.memory")
+MODULES = (
+    "recurseg.bench.recurrences",
+    "recurseg.bench.bound",
+    "recurseg.bench.memory",
+    "recurseg.bench.volume",
+    "recurseg.bench.attention",
+    "recurseg.bench.attention_claims",
+)
 """Modules that register benchmarks, in the order in which these are run."""
 
 
@@ -20,11 +27,17 @@ class Measurement:
 
     Attributes:
         samples: The value, once a round; a single one where nothing varies.
-        curve: (voxels, seconds) where the value is a growth.
+        curve: (voxels, what grows) where the value is a growth.
+        picture: The picture that shows the curve, beside others of its kind.
+        quantity: What grows, with its unit.
+        verdict: What the numbers say of a published claim, in words.
     """
 
     samples: Sequence[float]
     curve: Sequence[tuple[int, float]] = ()
+    picture: str = "growth"
+    quantity: str = "seconds (median)"
+    verdict: str = ""
 
 
 Measure = TypeVar("Measure", bound=Callable[[], Measurement])
@@ -40,6 +53,7 @@ class Benchmark:
         what: What is measured, at which size, in one line.
         measure: Measures it; under 20 s on two quiet cores.
         needs: A package that it compares with and that recurseg does not depend on; None where there is none.
+        long: Whether it takes minutes instead, and is not among all but measured where it is named.
     """
 
     id: str
@@ -47,6 +61,7 @@ class Benchmark:
     what: str
     measure: Callable[[], Measurement]
     needs: str | None = None
+    long: bool = False
 
     @property
     def possible(self) -> bool:
@@ -76,14 +91,17 @@ class Result:
         return (upper - lower) / 2
 
     def as_dict(self) -> dict[str, Any]:
-        """Value, spread and unit, as `recurseg bench --json` prints them."""
-        return {"value": self.value, "spread": self.spread, "unit": self.benchmark.unit}
+        """Value, spread and unit, and a verdict where there is one, as `recurseg bench --json` prints them."""
+        found = {"value": self.value, "spread": self.spread, "unit": self.benchmark.unit}
+        return found | ({"verdict": self.measurement.verdict} if self.measurement.verdict else {})
 
 
 _benchmarks: dict[str, Benchmark] = {}
 
 
-def benchmark(id: str, *, unit: str, what: str, needs: str | None = None) -> Callable[[Measure], Measure]:
+def benchmark(
+    id: str, *, unit: str, what: str, needs: str | None = None, long: bool = False
+) -> Callable[[Measure], Measure]:
     """Makes a function that measures something a benchmark.
 
     Args:
@@ -91,20 +109,21 @@ def benchmark(id: str, *, unit: str, what: str, needs: str | None = None) -> Cal
         unit: Of the samples that it returns.
         what: What is measured, at which size, in one line.
         needs: A package beyond recurseg's own that it compares with.
+        long: Whether it takes minutes.
 
     Returns:
         A decorator that returns what it decorates, a function without arguments.
     """
 
     def decorate(measure: Measure) -> Measure:
-        _benchmarks[id] = Benchmark(id, unit, what, measure, needs)
+        _benchmarks[id] = Benchmark(id, unit, what, measure, needs, long)
         return measure
 
     return decorate
 
 
 def benchmarks(ids: Sequence[str] = ()) -> list[Benchmark]:
-    """Returns the benchmarks of these ids, or all whose packages are installed.
+    """Returns the benchmarks of these ids, or all whose packages are installed but those that take minutes.
 
     Raises:
         ConfigError: If an id is unknown, or needs a package that is not installed.
@@ -116,4 +135,5 @@ def benchmarks(ids: Sequence[str] = ()) -> list[Benchmark]:
             raise ConfigError(f"unknown benchmark '{id}'{did_you_mean(id, _benchmarks)}")
         if not _benchmarks[id].possible:
             raise ConfigError(f"benchmark '{id}' compares with the package {_benchmarks[id].needs}: install it")
-    return [_benchmarks[id] for id in dict.fromkeys(ids or _benchmarks) if _benchmarks[id].possible]
+    short = [id for id, found in _benchmarks.items() if found.possible and not found.long]
+    return [_benchmarks[id] for id in dict.fromkeys(ids or short)]

@@ -21,8 +21,8 @@ def run_benchmarks(
 
     Args:
         ids: Which benchmarks; none means all.
-        out: Folder for `bench.json` (results with every sample, machine, versions) and, where a growth was
-            measured, `growth.svg`.
+        out: Folder for `bench.json` (results with every sample, machine, versions) and, where growths were
+            measured, their pictures, such as `growth.svg`.
         progress: Called with how many are done, how many there are, and the id of the next.
 
     Returns:
@@ -55,6 +55,5 @@ def _write(results: Sequence[Result], out: Path) -> None:
         for result in results
     }
     write_json(out / "bench.json", {"results": found, "machine": machine(), "versions": versions()})
-    picture = plot_growth(results)
-    if picture is not None:
-        write_text(out / "growth.svg", picture)
+    for name, picture in plot_growth(results).items():
+        write_text(out / f"{name}.svg", picture)

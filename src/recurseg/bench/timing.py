@@ -64,4 +64,6 @@ def training_of(layer: nn.Module, image: Float[Tensor, "b c *spatial"]) -> Calla
 def _seconds(work: Callable[[], object]) -> float:
     begun = time.perf_counter()
     work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     return time.perf_counter() - begun

@@ -20,7 +20,7 @@ def bench(
     ids: Annotated[
         list[str] | None, typer.Argument(metavar="[ID]...", help="What to measure, by id. Default: all.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for bench.json and growth.svg.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for bench.json and pictures of growth.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Measure speed against the arithmetic bound and against peers, and how time grows with size."""
@@ -34,7 +34,11 @@ def bench(
 
     from rich.console import Console
 
-    Console().print(_table(results))
+    console = Console()
+    console.print(_table(results))
+    for result in results:
+        if result.measurement.verdict:
+            console.print(f"\n{result.benchmark.id}: {result.measurement.verdict}", highlight=False)
     if out is not None:
         typer.echo(f"written to {out}")
 
