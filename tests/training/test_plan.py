@@ -1,9 +1,14 @@
+from dataclasses import replace
+
 import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
+from recurseg.data.dataset import open_dataset
 from recurseg.errors import ConfigError
+from recurseg.training.designs import design
+from recurseg.training.facts import look_at
 from recurseg.training.plan import plan
 from recurseg.training.recipe import write_recipe
 from recurseg.training.run import train
@@ -90,3 +95,19 @@ def test_modalities_of_cross_modality_networks_may_be_missing_later(tmp_path):
     assert recipe.sampling.modality_dropout > 0
     assert recipe.stages[0].window[0] == 3
     assert not plan(tmp_path, model="encoder_decoder").sampling.modality_dropout
+
+
+def test_attention_sees_a_volume_whole_where_it_fits(heads):
+    recipe = plan(heads, model="rsanet")
+    assert recipe.stages[0].window == (8, 40, 36)
+    assert recipe.prediction.window == (32, 64, 64)
+    assert any("predicted whole" in reason for reason in recipe.why)
+    assert plan(heads, model="unet3d").prediction.window == (8, 40, 36)
+
+
+@pytest.mark.parametrize(("shape", "whole"), [((60, 260, 320), True), ((160, 512, 512), False)])
+def test_volumes_that_do_not_fit_are_tiled(heads, shape, whole):
+    facts = replace(look_at(open_dataset(heads).cases, ("background", "brain"), 1000), shape=shape)
+    designed = design("rsanet", facts)
+    assert designed.options["widths"][0] == 32
+    assert all(side >= size for side, size in zip(designed.tile, shape, strict=True)) is whole

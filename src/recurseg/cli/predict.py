@@ -32,7 +32,11 @@ def predict(
         bool, typer.Option("--subsets", help="Predict from every subset of the modalities, a folder each.")
     ] = False,
     window: Annotated[
-        str | None, typer.Option(metavar="D,H,W", help="Window size; smaller ones need less memory.")
+        str | None,
+        typer.Option(
+            metavar="D,H,W",
+            help="Window size; no smaller than the image: it is seen whole. Small ones need less memory.",
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[Literal["float32", "bf16", "fp16"], typer.Option(help="Of the network.")] = "float32",

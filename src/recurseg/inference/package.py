@@ -56,7 +56,7 @@ class PackageSpec(BaseModel):
     preprocessing: Preprocessing
     """What happens to a case before the network."""
     window: tuple[int, ...] = Field(min_length=2, max_length=3)
-    """Size of the windows that tile an image, (H, W) or (D, H, W)."""
+    """Size of the windows that tile an image, (H, W) or (D, H, W); one that is no larger is seen whole."""
     overlap: float = Field(default=0.25, ge=0, lt=1)
     """How far neighbouring windows overlap, as a fraction of the window."""
     frames: Literal["each", "series", "stream"] = "each"

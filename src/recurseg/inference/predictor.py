@@ -141,7 +141,8 @@ def load(
         run_or_package: A run folder, whose best model is in its `package/`, or a package folder.
         device: "auto" (the GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
         precision: "float32", "bf16" or "fp16".
-        window: Size of the windows that tile an image, instead of the package's; smaller ones need less memory.
+        window: Size of the windows that tile an image, instead of the package's; an image that is no larger is seen
+            whole, smaller windows need less memory.
         plugin: The module that registers the model, where the package names one.
 
     Returns:

@@ -9,6 +9,9 @@ from typing import Any
 
 from recurseg.training.facts import Facts
 
+MOST_AT_ONCE = 2**28
+"""Numbers in the finest map of a volume that is predicted whole; prediction then needs about 5 GB."""
+
 
 @dataclass(frozen=True)
 class Design:
@@ -150,7 +153,13 @@ def _volume_reader(model: str, facts: Facts) -> Design:
         f"windows of {reach} mm, alike in all directions, their sides multiples of 16 for four halvings",
         f"widths {widths} fit {minutes:g} minutes" + ("" if finest == 32 else "; the paper's are 32 to 512"),
     ]
-    return Design({"widths": widths}, _within(window, facts), 2, _within(tile, facts), 1e-3, why)
+    tile = _within(tile, facts)
+    if model != "unet3d":
+        depth, height, width = (16 * (math.ceil(side / 16) + 1) for side in facts.shape)
+        if finest * depth * height * width <= MOST_AT_ONCE:
+            tile = depth, height, width
+            why.append(f"volumes up to {depth} × {height} × {width} are predicted whole: attention sees all of them")
+    return Design({"widths": widths}, _within(window, facts), 2, tile, 1e-3, why)
 
 
 def _even_sided(voxels: int, facts: Facts, unit: int = 16) -> tuple[int, int, int]:

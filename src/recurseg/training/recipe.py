@@ -162,7 +162,7 @@ class CheckpointConfig(_Config):
 
 class PredictionConfig(_Config):
     window: tuple[PositiveInt, PositiveInt, PositiveInt]
-    """Size of the windows that tile an image (D, H, W)."""
+    """Size of the windows that tile an image (D, H, W); one that is no larger is seen whole."""
     overlap: float = Field(default=0.25, ge=0, lt=1)
     """How far neighbouring windows overlap, as a fraction of the window."""
     frames: Literal["each", "series", "stream"] = "each"
