@@ -37,8 +37,8 @@ class Place:
 
 
 PLACES = (Place((8, 40, 33), 256), Place((4, 20, 17), 512))
-"""The two deepest levels of the paper's network for its largest volume, 60 × 320 × 260; "101" has blocks at the first,
-"010" at the second."""
+"""The deepest levels of the paper's network for its largest volume, 60 × 320 × 260: placement "101" has its blocks at
+the first, "010" at the second."""
 VOLUME: Size = (256, 512, 512)
 """The paper's example of a volume whose map is out of reach."""
 
@@ -91,6 +91,9 @@ def operations_claim(
     def maps(place: Place, share: int) -> dict[str, int]:
         return map_multiply_adds(place.size, place.channels, inner=place.channels // share)
 
+    def step(place: Place) -> dict[str, int]:
+        return {name: step_multiply_adds(name, place.size, place.channels) for name in ("rsa", "non_local")}
+
     def medians(place: Place) -> dict[str, float]:
         taken = step_seconds(place.size, place.channels, device, seconds)
         return {name: float(np.median(rounds)) for name, rounds in taken.items()}
@@ -99,11 +102,7 @@ def operations_claim(
     told = {
         "maps alone, counted, voxels compared by half the channels": halved | _volume_maps(2),
         "by all channels": of(partial(maps, share=1)) | _volume_maps(1),
-        "training step of the whole block, counted": of(
-            lambda place: {
-                name: step_multiply_adds(name, place.size, place.channels) for name in ("rsa", "non_local")
-            }
-        ),
+        "training step of the whole block, counted": of(step),
         "its time, measured": of(medians),
     }
     claim = _verdict(f"{FEWER_OPERATIONS} times fewer operations", FEWER_OPERATIONS, told)

@@ -38,6 +38,5 @@ def peak_memory(work: Callable[[], object], device: str = "cpu") -> int:
         work()
     assert found.kineto_results is not None
     events = [event for event in found.kineto_results.events() if event.name() == MEMORY_EVENT]
-    return max(
-        accumulate((event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())), initial=0)
-    )
+    events.sort(key=lambda event: event.start_ns())
+    return max(accumulate((event.nbytes() for event in events), initial=0))
