@@ -42,13 +42,13 @@ def write_fractions(table: Table, entries: Sequence[Entry], results: Path, scale
 
 
 def _points(table: Table, measure: Measure, entries: Sequence[Entry]) -> dict[str, dict[float, list[float]]]:
-    """Network → fraction → a value a seed."""
+    """Network, as the names of rows begin → fraction → a value a seed."""
     found: dict[str, dict[float, list[float]]] = {}
     for entry in entries:
         assert entry.result is not None
         value = values(table, entry.result)[measure.name]
         if not math.isnan(value):
-            by_fraction = found.setdefault(entry.result.recipe["model"]["name"], {})
+            by_fraction = found.setdefault(entry.row.name.split(",")[0], {})
             by_fraction.setdefault(entry.result.fraction or 1.0, []).append(value)
     return found
 
@@ -57,7 +57,7 @@ def _draw(axes: Any, measure: Measure, points: dict[str, dict[float, list[float]
     for name, by_fraction in points.items():
         at = sorted(by_fraction)
         means = [mean_of(by_fraction[fraction]) for fraction in at]
-        (line,) = axes.plot([100 * fraction for fraction in at], means, label=name.replace("_", " "))
+        (line,) = axes.plot([100 * fraction for fraction in at], means, label=name)
         for fraction in at:
             own = by_fraction[fraction]
             axes.plot([100 * fraction] * len(own), own, "o", markersize=4, color=line.get_color())
