@@ -1,4 +1,5 @@
 import json
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -8,11 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from recurseg.bench import Measurement, benchmark, benchmarks, bound, recurrences, registry, run_benchmarks
+from recurseg.bench import Measurement, benchmark, benchmarks, bound, recurrences, registry, run_benchmarks, volume
 from recurseg.bench.growth import fit_exponent
 from recurseg.bench.timing import take_turns
 from recurseg.cli.main import main
 from recurseg.errors import ConfigError
+from recurseg.inference import Segmenter
 from recurseg.layers.sweep import PyramidSweep
 from recurseg.ops import md_lstm, sweep
 
@@ -42,6 +44,23 @@ def test_without_ids_all_are_run_in_their_order_with_progress(measured):
     results = run_benchmarks(progress=lambda *call: calls.append(call))
     assert [result.benchmark.id for result in results] == ["five", "grown"]
     assert calls == [(0, 2, "five"), (1, 2, "grown")]
+
+
+def test_what_takes_minutes_runs_only_where_it_is_named(measured):
+    benchmark("slow", unit="GB", what="minutes", long=True)(lambda: Measurement([4.0]))
+    assert [found.id for found in benchmarks()] == ["five", "grown"]
+    assert [found.id for found in benchmarks(["slow", "five"])] == ["slow", "five"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
+def test_a_volume_is_predicted_once_for_its_memory_and_its_seconds(monkeypatch):
+    calls = []
+    predict = Segmenter.predict
+    monkeypatch.setattr(Segmenter, "predict", lambda *given: calls.append(1) or predict(*given))
+    size = (3, 18, 20)
+    assert 0.1 < volume.volume_memory(size).samples[0] < 4
+    assert volume.volume_seconds(size).samples[0] > 0
+    assert len(calls) == 1
 
 
 def test_an_unknown_id_names_the_nearest():
