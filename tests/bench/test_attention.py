@@ -42,7 +42,7 @@ def test_the_peak_of_a_non_local_step_holds_three_maps_and_the_fused_one_none():
     """Softmax keeps its map, its gradient comes, and becomes that of the logits."""
     size = (4, 8, 16)
     a_map = 4 * 512**2
-    peaks = attention.step_peaks(size, 4)
+    peaks = attention.step_peaks(size, 4, "cpu")
     assert 3 * a_map <= peaks["non_local"] <= 3.3 * a_map
     assert peaks["non_local_fused"] < a_map
     assert peaks["rsa"] < a_map
@@ -137,8 +137,20 @@ def test_blocks_take_turns_on_a_volume_and_are_timed_once_for_all_who_ask():
     assert attention.step_seconds(TINY, 4, "cpu", 0.0) is taken
 
 
+def test_growth_and_ratio_share_what_is_measured(monkeypatch):
+    steps = []
+    monkeypatch.setattr(attention, "peak_memory", lambda work, device: steps.append(work) or 1)
+    attention.step_peaks.cache_clear()
+    for name in attention.BLOCKS:
+        attention.memory_growth(name, SIZES)
+    assert attention.memory_ratio("non_local", TINY).samples == [1.0]
+    assert len(steps) == len(SIZES) * len(attention.BLOCKS)
+    attention.step_peaks.cache_clear()
+
+
 def test_growth_goes_as_far_as_each_block_can(monkeypatch):
     monkeypatch.setitem(attention.MOST, "cpu", {"rsa": 108, "non_local": 32, "non_local_fused": 108})
+    attention.step_peaks.cache_clear()
     assert list(attention.steps(SIZES[1])) == ["rsa", "non_local_fused"]
     rsa = attention.memory_growth("rsa", SIZES)
     assert [voxels for voxels, _ in rsa.curve] == [32, 108]

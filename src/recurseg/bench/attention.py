@@ -59,7 +59,7 @@ def _lively(block: nn.Module) -> nn.Module:
 
 @cache
 def step_seconds(
-    size: Size, channels: int = CHANNELS, device: str = "cpu", seconds: float = SECONDS
+    size: Size, channels: int, device: str, seconds: float, /
 ) -> dict[str, Float[np.ndarray, " rounds"]]:
     """Times a training step of every block that can take this size, in turns; once for all who ask."""
     works = steps(size, channels, device)
@@ -67,7 +67,7 @@ def step_seconds(
 
 
 @cache
-def step_peaks(size: Size, channels: int = CHANNELS, device: str = "cpu") -> dict[str, int]:
+def step_peaks(size: Size, channels: int, device: str, /) -> dict[str, int]:
     """Measures the bytes that a training step of every block that can take this size holds beyond its input."""
     return {name: peak_memory(work, device) for name, work in steps(size, channels, device).items()}
 
@@ -88,7 +88,7 @@ def time_ratio(
 
 def memory_growth(name: str, sizes: Sequence[Size] = SIZES, *, device: str = "cpu") -> Measurement:
     """The p of peak ~ voxels^p; the curve has MiB."""
-    peaks = {prod(size): step_peaks(size, device=device).get(name) for size in sizes}
+    peaks = {prod(size): step_peaks(size, CHANNELS, device).get(name) for size in sizes}
     curve = [(voxels, peak / 2**20) for voxels, peak in peaks.items() if peak is not None]
     return Measurement([fit_exponent(*zip(*curve, strict=True))], curve, _picture("memory", device), "peak, MiB")
 
@@ -97,7 +97,7 @@ def time_growth(
     name: str, sizes: Sequence[Size] = SIZES, *, device: str = "cpu", seconds: float = SECONDS
 ) -> Measurement:
     """The p of time ~ voxels^p, from the first rounds of all sizes, the second, and so on; the curve has medians."""
-    found = {prod(size): step_seconds(size, device=device, seconds=seconds).get(name) for size in sizes}
+    found = {prod(size): step_seconds(size, CHANNELS, device, seconds).get(name) for size in sizes}
     taken = {voxels: rounds for voxels, rounds in found.items() if rounds is not None}
     curve = [(voxels, float(np.median(rounds))) for voxels, rounds in taken.items()]
     samples = [fit_exponent(list(taken), row) for row in zip(*taken.values(), strict=False)]
