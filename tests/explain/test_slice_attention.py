@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from recurseg.explain import Inside, Part, Scene, Table
+from recurseg.explain.non_local import attended, explain_non_local, non_local_blocks
 from recurseg.explain.rsanet import ATTENTION, answers_without, explain_rsanet, logits_without
 from recurseg.explain.slice_attention import Heard, blocks_of, contributions, hear_all, listen
 from recurseg.layers.slice_attention import RSABlock
@@ -193,10 +194,12 @@ def test_with_a_direction_cut_nothing_comes_from_other_slices_along_it(k):
         assert not others.any()
         assert one.origins[0].take(direction.own, axis=direction.axis).all()
         assert direction.added == 0
-        name = f"heard_{one.block}"
-        rows = [named(inside)[name].rows[0] for inside in (before, after)]
-        for column in (1, 2):  # in the light of what is heard, and the gradient
-            assert not np.allclose(*(row[column].values for row in rows))
+        rows = [named(inside)[f"heard_{one.block}"].rows[0] for inside in (before, after)]
+        assert not np.allclose(*(row[1].values for row in rows))  # in the light of what is heard
+    for now, then in zip(
+        *(named(inside)["through_attention"].rows[0][1:] for inside in (before, after)), strict=True
+    ):
+        assert not np.allclose(now.values, then.values)
     whole = scene.logit(scene.model(scene.image)).item()
     for block in after.numbers["attention"]:
         assert block["directions"][k]["logit_without"] == pytest.approx(whole, abs=1e-5)
@@ -271,9 +274,10 @@ def test_the_gradient_through_what_is_heard_is_the_whole_one_less_what_is_handed
 
 def test_an_untrained_network_hears_nothing():
     inside = looked_inside(scene_of(network("101", alpha=0.0)))
-    for name in ("encoder1", "decoder1"):
-        _, lit, through = named(inside)[f"heard_{name}"].rows[0]
+    for through in named(inside)["through_attention"].rows[0][1:]:
         assert not through.values.any()
+    for name in ("encoder1", "decoder1"):
+        lit = named(inside)[f"heard_{name}"].rows[0][1]
         assert {step for step, frame in enumerate(lit.values) if frame.any()} == {4, 5}  # its own position
     for one in inside.numbers["attention"]:
         assert one["share_by_axes_apart"] == [1, 0, 0, 0]
@@ -333,7 +337,7 @@ def test_the_command_writes_a_page_with_its_numbers(tmp_path: Path, capsys):
     case = next(path for path in sorted(data.iterdir()) if path.is_dir())
     assert main(["explain", str(tmp_path / "package"), str(case), "--out", str(out)]) == 0
     numbers = json.loads((out / "explain.json").read_text())
-    parts = ["attention", "heard_encoder1", "heard_decoder1", "without_directions"]
+    parts = ["attention", "heard_encoder1", "heard_decoder1", "through_attention", "without_directions"]
     assert numbers["figures"][2:] == [f"{name}.png" for name in parts]
     assert all((out / figure).stat().st_size for figure in numbers["figures"])
     assert {d["direction"] for d in numbers["attention"][0]["directions"]} == {"sagittal", "coronal", "axial"}
@@ -341,3 +345,38 @@ def test_the_command_writes_a_page_with_its_numbers(tmp_path: Path, capsys):
     page = (out / "explain.html").read_text()
     for text in ("Which slices heed which", "Where the voxel&#39;s information came from: attention after encoder1"):
         assert text in page
+
+
+@pytest.mark.parametrize("placement", ["010", "101"])
+def test_a_non_local_voxel_attends_as_in_its_row_of_the_whole_map(placement):
+    torch.manual_seed(0)
+    model = create_model("non_local_unet3d", **SMALL, placement=placement).eval()
+    scene = scene_of(model)
+    for block in non_local_blocks(scene).values():
+        nn.init.normal_(block.out.weight, std=0.3)
+    given = {}
+
+    def record(block, inputs, said):
+        given[block] = inputs[0][0]
+
+    hooks = [block.register_forward_hook(record) for block in non_local_blocks(scene).values()]
+    with torch.no_grad():
+        expected = model(scene.image)
+    for hook in hooks:
+        hook.remove()
+    inside = explain_non_local(scene, lambda fraction: None)
+    for one, (name, block) in zip(attended(scene), non_local_blocks(scene).items(), strict=True):
+        real = tuple(-(-size // one.step) for size in scene.image.shape[2:])
+        voxels = given[block][(slice(None), *map(slice, real))].flatten(1).T
+        whole = (block.theta(voxels) @ block.phi(voxels).T).softmax(dim=1).detach()
+        own = np.ravel_multi_index([index // one.step for index in scene.voxel], real)
+        np.testing.assert_allclose(one.weights.ravel(), whole[own], rtol=1e-3, atol=1e-6)
+        assert name == one.block
+        assert named(inside)[f"heard_{name}"].rows[0][1].values.any()
+    with torch.no_grad():
+        torch.testing.assert_close(model(scene.image), expected, rtol=0, atol=0)
+        plain = create_model("unet3d", **SMALL).eval()
+        plain.load_state_dict({key: value for key, value in model.state_dict().items() if "attention" not in key})
+        left = scene.logit(plain(scene.image)).item()
+    assert inside.numbers["without"][-1]["logit"] == pytest.approx(left, abs=1e-4)
+    assert inside.numbers["without"][0]["change_at_most"] > 1e-4

@@ -17,6 +17,7 @@ BUILT_IN = {
     "gamma_net": "recurseg.explain.gamma_net",
     "hgru_classifier": "recurseg.explain.hgru_classifier",
     "rsanet": "recurseg.explain.rsanet",
+    "non_local_unet3d": "recurseg.explain.non_local",
 }
 """Name of a model → the module that registers its explainer, imported when it is first asked for."""
 

@@ -10,7 +10,7 @@ from recurseg.explain.pictures import Part, Table
 from recurseg.explain.registry import Inside, register_explainer
 from recurseg.explain.scene import Scene
 from recurseg.explain.slice_attention import blocks_of, cut, direction_names, listen
-from recurseg.explain.slice_attention_views import heard_numbers, heard_part, heard_table, matrices_part
+from recurseg.explain.slice_attention_views import heard_numbers, heard_part, heard_table, matrices_part, through_part
 from recurseg.explain.without import (
     Answer,
     answer_of,
@@ -40,7 +40,7 @@ def explain_rsanet(scene: Scene, progress: Callable[[float], None]) -> Inside:
     numbers = [heard_numbers(scene, one, logits[one.block]) for one in found]
     withheld = without_numbers(scene, whole, less)
     parts: list[Part | Table] = [matrices_part(scene, found), heard_table(numbers)]
-    parts += [heard_part(scene, one) for one in found]
+    parts += [*(heard_part(scene, one) for one in found), through_part(scene, found)]
     parts += [directions_part(scene, whole, less), without_table(scene, whole, withheld)]
     return Inside(parts, {"attention": numbers, "without": withheld})
 

@@ -64,16 +64,6 @@ def heard_part(scene: Scene, one: Hearing) -> Part:
         title = f"the same, {plane_title(scene.letters, axis)}"
         return picture(title, volumes[0], scene.voxel, axis, spacing=scene.spacing, top=top, decades=HEARD_DECADES)
 
-    through = picture(
-        "|gradient| through what is heard",
-        one.through,
-        scene.voxel,
-        0,
-        steps=steps,
-        spacing=scene.spacing,
-        top=float(one.through.max()),
-        decades=DECADES,
-    )
     stages = [moving(f"through {_listed(names[k:])}", volume) for k, volume in reversed(list(enumerate(volumes)))]
     width = "" if one.step == 1 else f" Positions are {one.step} voxels wide."
     return Part(
@@ -83,12 +73,10 @@ def heard_part(scene: Scene, one: Hearing) -> Part:
             "With attention as it is, the block's output at the voxel is a sum over positions of its input; shown is "
             f"the length, over channels, of what each adds, over {HEARD_DECADES} powers of ten. The last direction, "
             f"{names[-1]}, brings it from a line through the voxel; each direction before it widens that, and "
-            f"through all of them it comes from everywhere.{width} The gradient says how strongly each voxel of the "
-            f"image moves the logit through what slices hear here, over {DECADES} powers of ten; convolutions around "
-            "the block spread it."
+            f"through all of them it comes from everywhere.{width}"
         ),
         rows=[
-            [image_view(scene), lit(scene, "image in the light of what is heard", volumes[0]), through],
+            [image_view(scene), lit(scene, volumes[0])],
             stages,
             [still(axis) for axis in (1, 2)],
         ],
@@ -98,14 +86,41 @@ def heard_part(scene: Scene, one: Hearing) -> Part:
     )
 
 
-def lit(scene: Scene, title: str, light: np.ndarray) -> Picture:
-    """The first modality, section by section, under a light `(*window)`; a logarithmic scale."""
+def through_part(scene: Scene, found: Sequence[Hearing]) -> Part:
+    """The image as the logit feels it through the attention of one block at a time."""
+    steps = chosen_planes(scene.image.shape[2], scene.voxel[0])
+
+    def view(one: Hearing) -> Picture:
+        top = float(one.through.max())
+        title = f"|gradient| through attention after {one.block}, at most {top:.2g}"
+        return picture(
+            title, one.through, scene.voxel, 0, steps=steps, spacing=scene.spacing, top=top, decades=DECADES
+        )
+
+    return Part(
+        name="through_attention",
+        title="The image through what slices hear",
+        text=(
+            "How strongly each voxel of the image moves the voxel's logit through what slices hear in one block, "
+            "attention being as it is; what the block hands on besides is left out. Convolutions before and after "
+            f"it spread what is seen here. Over {DECADES} powers of ten."
+        ),
+        rows=[[image_view(scene), *map(view, found)]],
+        steps=[scene.planes[0][step] for step in steps],
+        start=steps.index(scene.voxel[0]),
+        axis="Section",
+    )
+
+
+def lit(scene: Scene, light: np.ndarray) -> Picture:
+    """The first modality, section by section, in the light `(*window)` of what is heard."""
     image = image_view(scene)
     steps = chosen_planes(scene.image.shape[2], scene.voxel[0])
     low, high = np.percentile(image.values, [0.5, 99.5])
     shade = np.clip((image.values - low) / ((high - low) or 1.0), 0, 1)
     bright = 1 + np.log10(np.maximum(light[steps] / (light.max() or 1.0), 10.0**-HEARD_DECADES)) / HEARD_DECADES
     values = (bright * (DIM + (1 - DIM) * shade))[..., None].astype(np.float32)
+    title = f"{scene.modalities[scene.there[0]]} in the light of what is heard"
     return replace(image, title=title, values=values, colours="mixed", sources=("what is heard",))
 
 
@@ -204,7 +219,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:.3f}".replace("-", "−")
+    return f"{value:.2g}".replace("-", "−")
 
 
 def _percent(share: float) -> str:
