@@ -17,7 +17,7 @@ from recurseg.data.phantoms.ms_lesions import FIELD_OF_VIEW, FINE, SIGNAL, TILT,
 from recurseg.data.phantoms.ms_spots import Spot
 
 SIZE = (20, 96, 72)
-CASES = range(10)
+CASES = range(8)
 Head = tuple[dict[str, np.ndarray], np.ndarray, tuple[float, ...], list[Spot]]
 
 
@@ -28,7 +28,7 @@ def heads() -> list[Head]:
 
 @pytest.fixture(scope="module")
 def tissues() -> list[Tissue]:
-    rngs = (generator("ms_lesions", 0, case, SIZE) for case in CASES[:3])
+    rngs = (generator("ms_lesions", 0, case, SIZE) for case in CASES[:2])
     return [draw_head(rng, SIZE, fine=FINE, field_of_view=FIELD_OF_VIEW, tilt=TILT)[0] for rng in rngs]
 
 
@@ -133,7 +133,7 @@ def test_no_threshold_finds_them_in_any_modality_or_sum_smoothed_or_not(heads: l
             head = images["t1"] > 0
             image = ndimage.gaussian_filter(image, millimetres / np.array(spacing))
             scores.append(best_band_dice(image[head], label[head] > 0))
-        assert np.mean(scores) < 0.4
+        assert np.mean(scores) < 0.35
 
 
 def test_there_are_as_many_lesions_as_twins_and_some_strays(heads: list[Head]) -> None:
@@ -166,8 +166,9 @@ def test_what_is_seen_around_lesions_and_twins_has_one_distribution(seen: dict[s
     def unlike(kind: str) -> np.ndarray:
         return np.array([ks_2samp(a, b).pvalue for a, b in zip(seen["lesion"].T, seen[kind].T, strict=True)])
 
-    assert unlike("twin").min() > 0.05 / seen["lesion"].shape[1]
-    assert unlike("stray").min() < 0.01 / seen["lesion"].shape[1]  # the test does see differences
+    significant = 0.05 / seen["lesion"].shape[1]
+    assert unlike("twin").min() > significant
+    assert unlike("stray").min() < significant  # the test does see differences
 
 
 def test_a_reader_of_21_voxels_does_no_better_than_chance_on_twins(seen: dict[str, np.ndarray]) -> None:
@@ -194,7 +195,7 @@ def test_a_reader_of_the_other_hemisphere_tells_twins_from_lesions(heads: list[H
         spotted -= ndimage.gaussian_filter(spotted, 6 / np.array(spacing))
         for spot in spots:
             if spot.kind != "stray":
-                middle, reach = opposite(head, spot) / spacing, 8 / np.array(spacing)
+                middle, reach = opposite(head, spot) / spacing, 10 / np.array(spacing)
                 window = tuple(slice(max(0, int(m - r)), int(m + r) + 2) for m, r in zip(middle, reach, strict=True))
                 bright[spot.kind].append(spotted[window].max())
     pairs = len(bright["twin"]) * len(bright["lesion"])
@@ -222,4 +223,4 @@ def test_a_folder_a_patient_with_a_file_a_modality_and_nothing_to_complain_of(tm
 
 @pytest.mark.parametrize("size", [(12, 48, 36), (16, 80, 64), (13, 65, 49)])
 def test_every_small_head_has_a_lesion(size: tuple[int, int, int]) -> None:
-    assert all(ms_lesions(size=size, case=case)[1].any() for case in range(4))
+    assert all(ms_lesions(size=size, case=case)[1].any() for case in range(3))

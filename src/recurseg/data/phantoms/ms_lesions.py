@@ -1,10 +1,12 @@
 """Multiple-sclerosis lesions in three MR contrasts, FLAIR, T1 and T2, among spots that look the same.
 
 Half of the bright spots next to ventricles and cortex are no lesions but twins: changes that both hemispheres share.
-Lesion and twin have the same size, shape, contrast, texture and surroundings; what tells them apart is a spot, or
-none, at the mirrored place in the other hemisphere, 30 to 110 mm away: 43 voxels of 0.7 mm at least, and 11 at
-64 columns. Strays, in deep nuclei, brain stem and the middle of the white matter, are told by where they lie, which
-takes some 10 to 40 mm. A reader who sees less does no better on twins than chance.
+Lesion and twin have the same size, shape, contrast, texture and surroundings; what tells them apart is whether there
+is a spot in the other hemisphere, opposite to within 15 mm (hemispheres are never quite mirror images), 28 to 110 mm
+away: 40 voxels of 0.7 mm or more, and more than 10 at 64 columns, so that no window of 21 voxels around a spot shows
+it. Strays, in deep nuclei, brain stem and the middle of the white matter, are told by where they lie, 10 to 40 mm from
+what shows it; bright flow in FLAIR by the other modalities. On held-out heads a reader who outlines all spots and tells
+none apart has a Dice of about 0.52, one who tells strays alone 0.64; the best threshold, chosen with the truth, 0.26.
 
 As in Zhang et al. 2019 (RSANet) voxels are 0.7 x 0.7 x 3 mm at full size and lesions fill 5.15e-4 of the volume on
 average. Their images are private, on grids of 44 x 320 x 230 to 60 x 320 x 260; here it is one of 48 x 320 x 240.
@@ -93,19 +95,19 @@ def lesion_load(seed: int, case: int) -> float:
 
 def _healthy(rng: np.random.Generator, modality: str, tissue: Tissue, spacing: np.ndarray) -> np.ndarray:
     """One contrast without spots; in FLAIR ventricles have a bright lining, and flow is bright."""
-    csf, gm, wm, _, bright = SIGNAL[modality]
+    csf, gm, wm, faint, bright = SIGNAL[modality]
     grey = gm + (wm - gm) * tissue.myelin
     white = wm * (1 + 0.04 * smooth_noise(rng, tissue.wm.shape, 18 / spacing))
     healthy = csf * tissue.csf + grey * tissue.gm + white * tissue.wm
     if modality == "flair":
         lining = ndimage.gaussian_filter(tissue.ventricle, 1.6 / spacing) * (1 - tissue.ventricle)
         healthy += 0.5 * lining * tissue.wm + 0.05 * tissue.gm * smooth_noise(rng, healthy.shape, 15 / spacing)
-        healthy += _flow(rng, tissue, spacing) * (bright - healthy)
+        healthy += _flow(rng, tissue, spacing) * ((faint + bright) / 2 - healthy)
     return healthy
 
 
 def _flow(rng: np.random.Generator, tissue: Tissue, spacing: np.ndarray) -> np.ndarray:
     """Share of each voxel, 0..1, where FLAIR is bright though nothing is ill: vessels, fluid under the brain."""
-    vessels = ramp(smooth_noise(rng, tissue.csf.shape, 4 / spacing) - 2.1, 0.6) * (tissue.csf + tissue.gm)
+    vessels = ramp(smooth_noise(rng, tissue.csf.shape, 4 / spacing) - 2.3, 0.6) * (tissue.csf + tissue.gm)
     below = ramp(-tissue.place[2] - 8, 20) * tissue.csf
     return np.maximum(vessels, below * ramp(smooth_noise(rng, tissue.csf.shape, 12 / spacing) - 0.8, 0.8))

@@ -91,7 +91,8 @@ def stray_seats(rng: np.random.Generator, tissue: Tissue, regions: Regions, spac
     deep = regions.white & regions.cerebrum & (regions.to_ventricle > 10) & (regions.to_cortex > 6)
     stem = regions.white & (tissue.place[2] < -20) & (np.abs(tissue.place[0]) < 20)
     for voxel in rng.permutation(np.argwhere(deep | stem | (regions.nuclei & (tissue.gm > 0.7))))[:TRIES]:
-        yield Seat(_jittered(rng, voxel, spacing), _unit(rng.standard_normal(3)), None, bool(rng.integers(2)))
+        centre = (voxel + rng.uniform(-0.5, 0.5, 3)) * spacing
+        yield Seat(centre, _unit(rng.standard_normal(3)), None, bool(rng.integers(2)))
 
 
 def _opposite(
@@ -106,17 +107,22 @@ def _opposite(
     apart, nearest = KDTree(where[left]).query(where[right] * (-1, 1, 1))
     near = apart < max(OPPOSITE, 0.7 * spacing.max())
     for pair in zip(voxels[right[near]], voxels[left[nearest[near]]], strict=True):
-        one, other = (_seat(rng, voxel, distance, spacing, elongated) for voxel in pair)
+        shift = rng.uniform(-0.5, 0.5, 3)  # voxels: seats lie between them, too
+        shifted = zip(pair, (shift, shift * (-1, 1, 1)), strict=True)
+        one, other = (_seat(rng, voxel, s, distance, spacing, elongated) for voxel, s in shifted)
         yield one, other
 
 
-def _seat(rng: np.random.Generator, voxel: np.ndarray, distance: Field, spacing: np.ndarray, elongated: bool) -> Seat:
+def _seat(
+    rng: np.random.Generator,
+    voxel: np.ndarray,
+    shift: np.ndarray,
+    distance: Field,
+    spacing: np.ndarray,
+    elongated: bool,
+) -> Seat:
     away = _unit(_gradient(distance, voxel, spacing) + 0.1 * rng.standard_normal(3))
-    return Seat(_jittered(rng, voxel, spacing), away, float(distance[*voxel]), elongated)
-
-
-def _jittered(rng: np.random.Generator, voxel: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    return (voxel + rng.uniform(-0.5, 0.5, 3)) * spacing
+    return Seat((voxel + shift) * spacing, away, float(distance[*voxel]), elongated)
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
