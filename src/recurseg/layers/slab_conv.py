@@ -33,12 +33,14 @@ class SlabConv3d(nn.Conv3d):
 
     def forward(self, input: Float[Tensor, "b c *fine"]) -> Float[Tensor, "b k *coarse"]:
         """Convolves `(B, C, D, H, W)`: a side of n becomes one of ⌈n / stride⌉."""
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        if traced or torch.is_grad_enabled():
+            return super().forward(input)
         stride = self.stride[0]
         *size, columns = (-(-side // stride) for side in input.shape[2:])
         shape = (len(input), self.out_channels, *size)
         step = max(1, NUMBERS_AT_ONCE // max(input[..., :stride].numel(), prod(shape)))
-        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-        if step >= columns or traced or torch.is_grad_enabled():
+        if step >= columns:
             return super().forward(input)
         first = self._columns(input, 0, step)
         out = first.new_empty((*shape, columns))  # in the precision of autocast
@@ -50,7 +52,8 @@ class SlabConv3d(nn.Conv3d):
 
     def _columns(self, input: Tensor, start: int, stop: int) -> Tensor:
         """Columns `start` to `stop` of the output, from those that they see and zeros beyond the map."""
-        stride, kernel, reach = self.stride[0], self.kernel_size[0], self.padding[0]
+        stride, kernel = self.stride[0], self.kernel_size[0]
+        reach = kernel // 2
         first, last = start * stride - reach, (stop - 1) * stride - reach + kernel
         seen = F.pad(input[..., max(first, 0) : last], (max(-first, 0), max(last - input.shape[-1], 0)))
         return F.conv3d(seen, self.weight, stride=stride, padding=(reach, reach, 0))
