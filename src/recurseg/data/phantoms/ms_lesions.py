@@ -2,11 +2,11 @@
 
 Half of the bright spots next to ventricles and cortex are no lesions but twins: changes that both hemispheres share.
 Lesion and twin have the same size, shape, contrast, texture and surroundings; what tells them apart is whether there
-is a spot in the other hemisphere, opposite to within 15 mm (hemispheres are never quite mirror images), 28 to 110 mm
-away: 40 voxels of 0.7 mm or more, and more than 10 at 64 columns, so that no window of 21 voxels around a spot shows
-it. Strays, in deep nuclei, brain stem and the middle of the white matter, are told by where they lie, 10 to 40 mm from
-what shows it; bright flow in FLAIR by the other modalities. On held-out heads a reader who outlines all spots and tells
-none apart has a Dice of about 0.52, one who tells strays alone 0.64; the best threshold, chosen with the truth, 0.26.
+is a spot in the other hemisphere, opposite to within 15 mm (hemispheres are never quite mirror images), some 28 to
+110 mm away: 40 voxels of 0.7 mm or more, and more than 10 at 64 columns, so that no window of 21 voxels around a spot
+shows it. Strays, in deep nuclei, brain stem and the middle of the white matter, are told by where in the brain they
+lie; bright flow in FLAIR, by the other modalities. On held-out heads a reader who outlines all spots and tells none
+apart has a Dice of about 0.52, one who tells strays alone 0.64; the best threshold, chosen with the truth, 0.26.
 
 As in Zhang et al. 2019 (RSANet) voxels are 0.7 x 0.7 x 3 mm at full size and lesions fill 5.15e-4 of the volume on
 average. Their images are private, on grids of 44 x 320 x 230 to 60 x 320 x 260; here it is one of 48 x 320 x 240.
