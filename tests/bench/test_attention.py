@@ -21,6 +21,12 @@ MEGABYTE = 250_000
 """Numbers in float32."""
 
 
+@pytest.fixture(autouse=True)
+def nothing_measured_yet():
+    attention.step_peaks.cache_clear()
+    attention.step_seconds.cache_clear()
+
+
 def test_the_peak_is_what_was_held_at_once():
     held = torch.zeros(5 * MEGABYTE)
 
@@ -140,17 +146,14 @@ def test_blocks_take_turns_on_a_volume_and_are_timed_once_for_all_who_ask():
 def test_growth_and_ratio_share_what_is_measured(monkeypatch):
     steps = []
     monkeypatch.setattr(attention, "peak_memory", lambda work, device: steps.append(work) or 1)
-    attention.step_peaks.cache_clear()
     for name in attention.BLOCKS:
         attention.memory_growth(name, SIZES)
     assert attention.memory_ratio("non_local", TINY).samples == [1.0]
     assert len(steps) == len(SIZES) * len(attention.BLOCKS)
-    attention.step_peaks.cache_clear()
 
 
 def test_growth_goes_as_far_as_each_block_can(monkeypatch):
     monkeypatch.setitem(attention.MOST, "cpu", {"rsa": 108, "non_local": 32, "non_local_fused": 108})
-    attention.step_peaks.cache_clear()
     assert list(attention.steps(SIZES[1])) == ["rsa", "non_local_fused"]
     rsa = attention.memory_growth("rsa", SIZES)
     assert [voxels for voxels, _ in rsa.curve] == [32, 108]
