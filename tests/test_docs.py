@@ -225,6 +225,14 @@ def in_the_modality_table(found):
     return [f"{found[name]:.1f}" for name in ("Dice %, all modalities", "mean over subsets", "lost over subsets")]
 
 
+def in_the_heart_table(found):
+    return [f"{found['Dice LV, final']:.3f}", f"{found['EF error, points']:.1f}"]
+
+
+def in_the_path_table(found):
+    return [f"{found['accuracy %']:.1f}"]
+
+
 @pytest.mark.parametrize(
     ("id", "source", "heading", "numbers"),
     [
@@ -233,6 +241,8 @@ def in_the_modality_table(found):
         ("shamann/figure4", "mnist", "### Digits completed", in_the_digit_table),
         ("cross_modality/table2", "camvid", "### Road scenes", in_the_road_table),
         ("cross_modality/missing", "brain_tumour", "### Missing modalities", in_the_modality_table),
+        ("gamma_net/table5_1", "acdc", "### Left ventricles", in_the_heart_table),
+        ("gamma_net/pathfinder", "pathfinder", "### Paths", in_the_path_table),
     ],
 )
 def test_the_readmes_results_are_those_of_the_ledger(id, source, heading, numbers):
