@@ -126,7 +126,7 @@ def _sentence(way: str, least: float, found: Mapping[Place | str, float]) -> str
     kept = {"holds": [], "does not hold": []}
     for place, ratio in found.items():
         kept["holds" if ratio >= least else "does not hold"].append(f"{place} ({_times(ratio)})")
-    parts = [f"{word} at {' and '.join(places)}" for word, places in kept.items() if places]
+    parts = [f"{word} at {', '.join(places)}" for word, places in kept.items() if places]
     return f"{way[0].upper()}{way[1:]}: {'; '.join(parts)}"
 
 
@@ -149,4 +149,5 @@ for _device in DEVICES:
         f"{_first}rsa_operations_claim",
         unit="ratio",
         what="multiply-adds of a non-local block's map over those of slice attention's, the least likewise",
+        long=True,
     )(partial(operations_claim, device=_device))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch.autograd.profiler import profile
@@ -34,9 +35,9 @@ def peak_memory(work: Callable[[], object], device: str = "cpu") -> int:
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
     os.environ.setdefault("KINETO_LOG_LEVEL", QUIET)
-    with profile(profile_memory=True) as found:
+    watch = profile(profile_memory=True)
+    with watch:
         work()
-    assert found.kineto_results is not None
-    events = [event for event in found.kineto_results.events() if event.name() == MEMORY_EVENT]
-    events.sort(key=lambda event: event.start_ns())
-    return max(accumulate((event.nbytes() for event in events), initial=0))
+    seen: Any = watch.kineto_results
+    events = sorted(seen.events(), key=lambda event: event.start_ns())
+    return max(accumulate((event.nbytes() for event in events if event.name() == MEMORY_EVENT), initial=0))
