@@ -10,7 +10,7 @@ from typing import Any
 from recurseg.training.facts import Facts
 
 MOST_AT_ONCE = 2**28
-"""Numbers in the finest map of a volume that is predicted whole; prediction on a CPU then needs between 5 and 6 GB."""
+"""Numbers in the finest map of a volume that is predicted whole; on a CPU that takes between 5 and 6 GB."""
 
 
 @dataclass(frozen=True)
