@@ -203,6 +203,7 @@ def test_with_a_direction_cut_nothing_comes_from_other_slices_along_it(k):
     whole = scene.logit(scene.model(scene.image)).item()
     for block in after.numbers["attention"]:
         assert block["directions"][k]["logit_without"] == pytest.approx(whole, abs=1e-5)
+        assert block["directions"][k]["logit_change"] == pytest.approx(0, abs=1e-5)
         assert block["share_by_axes_apart"][3] == 0
     assert after.numbers["without"][k]["change_at_most"] == pytest.approx(0, abs=1e-6)
     assert before.numbers["without"][k]["change_at_most"] > 1e-3
@@ -277,8 +278,8 @@ def test_an_untrained_network_hears_nothing():
     for through in named(inside)["through_attention"].rows[0][1:]:
         assert not through.values.any()
     for name in ("encoder1", "decoder1"):
-        lit = named(inside)[f"heard_{name}"].rows[0][1]
-        assert {step for step, frame in enumerate(lit.values) if frame.any()} == {4, 5}  # its own position
+        heard = named(inside)[f"heard_{name}"].rows[1][-1]
+        assert {step for step, frame in enumerate(heard.values) if frame.any()} == {4, 5}  # its own position
     for one in inside.numbers["attention"]:
         assert one["share_by_axes_apart"] == [1, 0, 0, 0]
         assert {direction["adds"] for direction in one["directions"]} == {0}

@@ -37,7 +37,7 @@ def explain_rsanet(scene: Scene, progress: Callable[[float], None]) -> Inside:
     found = listen(scene, lambda fraction: progress(0.3 * fraction))
     logits = logits_without(scene, lambda fraction: progress(0.3 + 0.4 * fraction))
     whole, less = whole_answer(scene), answers_without(scene, lambda fraction: progress(0.7 + 0.3 * fraction))
-    numbers = [heard_numbers(scene, one, logits[one.block]) for one in found]
+    numbers = [heard_numbers(scene, one, whole.logit, logits[one.block]) for one in found]
     withheld = without_numbers(scene, whole, less)
     parts: list[Part | Table] = [matrices_part(scene, found), heard_table(numbers)]
     parts += [*(heard_part(scene, one) for one in found), through_part(scene, found)]

@@ -20,6 +20,8 @@ HEARD_DECADES = 6
 """Powers of ten that pictures of contributions tell apart: three weights of attention are multiplied in them."""
 DIM = 0.4
 """Brightness of an image's black under full light, so that light is seen there too."""
+NIGHT = 0.15
+"""Brightness of an image's white without light, so that one sees what is not heard."""
 
 
 def matrices_part(scene: Scene, found: Sequence[Hearing]) -> Part:
@@ -61,7 +63,7 @@ def heard_part(scene: Scene, one: Hearing) -> Part:
         )
 
     def still(axis: int) -> Picture:
-        title = f"the same, {plane_title(scene.letters, axis)}"
+        title = f"through all, {plane_title(scene.letters, axis)}"
         return picture(title, volumes[0], scene.voxel, axis, spacing=scene.spacing, top=top, decades=HEARD_DECADES)
 
     stages = [moving(f"through {_listed(names[k:])}", volume) for k, volume in reversed(list(enumerate(volumes)))]
@@ -71,9 +73,9 @@ def heard_part(scene: Scene, one: Hearing) -> Part:
         title=f"Where the voxel's information came from: attention after {one.block}",
         text=(
             "With attention as it is, the block's output at the voxel is a sum over positions of its input; shown is "
-            f"the length, over channels, of what each adds, over {HEARD_DECADES} powers of ten. The last direction, "
-            f"{names[-1]}, brings it from a line through the voxel; each direction before it widens that, and "
-            f"through all of them it comes from everywhere.{width}"
+            f"the length, over channels, of what each adds, over {HEARD_DECADES} powers of ten. What is less is "
+            f"black, and faint over the image. The last direction, {names[-1]}, brings it from a line through the "
+            f"voxel; each direction before it widens that, and through all of them it comes from everywhere.{width}"
         ),
         rows=[
             [image_view(scene), lit(scene, volumes[0])],
@@ -119,6 +121,7 @@ def lit(scene: Scene, light: np.ndarray) -> Picture:
     low, high = np.percentile(image.values, [0.5, 99.5])
     shade = np.clip((image.values - low) / ((high - low) or 1.0), 0, 1)
     bright = 1 + np.log10(np.maximum(light[steps] / (light.max() or 1.0), 10.0**-HEARD_DECADES)) / HEARD_DECADES
+    bright = NIGHT + (1 - NIGHT) * bright
     values = (bright * (DIM + (1 - DIM) * shade))[..., None].astype(np.float32)
     title = f"{scene.modalities[scene.there[0]]} in the light of what is heard"
     return replace(image, title=title, values=values, colours="mixed", sources=("what is heard",))
@@ -131,13 +134,14 @@ def enlarged(scene: Scene, values: np.ndarray, step: int) -> np.ndarray:
     return values
 
 
-def heard_numbers(scene: Scene, one: Hearing, without: Sequence[float]) -> dict[str, Any]:
+def heard_numbers(scene: Scene, one: Hearing, logit: float, without: Sequence[float]) -> dict[str, Any]:
     """What the table and `explain.json` say of one block.
 
     Args:
         scene: Of the voxel.
         one: The block.
-        without: The voxel's logit without each of its directions, and without the block.
+        logit: The voxel's.
+        without: What it becomes without each of its directions, and without the block.
     """
     terms = one.origins[0]
     offsets = np.indices(terms.shape) != np.reshape([v // one.step for v in scene.voxel], (-1, *[1] * terms.ndim))
@@ -155,11 +159,13 @@ def heard_numbers(scene: Scene, one: Hearing, without: Sequence[float]) -> dict[
                 "voxel_slice": direction.own,
                 "heard": direction.attention[direction.own].tolist(),
                 "most_heard": slice_name(scene, direction, one.step),
-                "logit_without": logit,
+                "logit_without": less,
+                "logit_change": less - logit,
             }
-            for direction, logit in zip(one.directions, without[:-1], strict=True)
+            for direction, less in zip(one.directions, without[:-1], strict=True)
         ],
         "logit_without": without[-1],
+        "logit_change": without[-1] - logit,
         "share_by_axes_apart": shares(apart).tolist(),
     }
 
@@ -176,13 +182,13 @@ def heard_table(numbers: Sequence[dict[str, Any]]) -> Table:
                     direction["direction"],
                     _signed(direction["alpha"]),
                     f"{_evenly(heard):.1f} of {len(heard)}",
-                    f"{direction['most_heard']}: {percent(heard.max())}",
+                    f"{direction['most_heard']}: {percent(heard.max())}".replace(" ", "\u00a0"),
                     percent(heard[direction["voxel_slice"]]),
                     _percent(direction["adds"]),
-                    f"{direction['logit_without']:.2f}",
+                    _signed(direction["logit_change"]),
                 ]
             )
-        rows.append([one["block"], "all", *["–"] * 5, f"{one['logit_without']:.2f}"])
+        rows.append([one["block"], "all", *["–"] * 5, _signed(one["logit_change"])])
     apart = " ".join(
         f"After {one['block']} {_listed([_percent(share) for share in one['share_by_axes_apart']])} of it."
         for one in numbers
@@ -192,11 +198,11 @@ def heard_table(numbers: Sequence[dict[str, Any]]) -> Table:
         text=(
             "Heard by the voxel's slice: how many slices, counted as evenly heard ones (the exponential of the "
             "entropy); which most; and how much of it is its own. Adds: length of what the direction adds to the "
-            "whole map, relative to that of the map. Logit without: what the voxel's logit becomes when α is 0. Of "
+            "whole map, relative to that of the map. Change: of the voxel's logit when α is 0. Of "
             "the lengths of contributions, those of positions that differ from the voxel's along no, one, two, three "
             f"axes have these shares. {apart}"
         ),
-        columns=["after", "direction", "α", "slices heard", "most", "itself", "adds", "logit without"],
+        columns=["after", "direction", "α", "slices heard", "most", "itself", "adds", "change"],
         rows=rows,
     )
 
@@ -223,4 +229,4 @@ def _signed(value: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g}\u00a0%"
+    return "<\u00a00.001\u00a0%" if 0 < share < 1e-5 else f"{100 * share:.2g}\u00a0%"
