@@ -72,7 +72,7 @@ def ramp(x: np.ndarray, width: float) -> np.ndarray:
     return np.clip(x / width + 0.5, 0, 1)
 
 
-def block_mean(field: np.ndarray, factors: Sequence[int]) -> np.ndarray:
+def block_mean(field: np.ndarray, factors: Sequence[int] | np.ndarray) -> np.ndarray:
     """Mean over blocks of `factors` voxels: from a fine grid to coarse voxels."""
     blocks = [n for size, f in zip(field.shape, factors, strict=True) for n in (size // f, f)]
     return field.reshape(blocks).mean(tuple(range(1, len(blocks), 2)))

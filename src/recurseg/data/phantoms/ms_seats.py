@@ -104,7 +104,7 @@ def _opposite(
     if not len(right) or not len(left):
         return
     right = rng.permutation(right)[:TRIES]
-    apart, nearest = KDTree(where[left]).query(where[right] * (-1, 1, 1))
+    apart, nearest = map(np.asarray, KDTree(where[left]).query(where[right] * (-1, 1, 1)))
     near = apart < max(OPPOSITE, 0.7 * spacing.max())
     for pair in zip(voxels[right[near]], voxels[left[nearest[near]]], strict=True):
         shift = rng.uniform(-0.5, 0.5, 3)  # voxels: seats lie between them, too
