@@ -74,10 +74,10 @@ def test_multiply_adds_of_maps_as_torch_counts_them(size):
     with FlopCounterMode(display=False) as by_slices:
         for axis in range(3):
             rows = volume.movedim(1 + axis, 0).reshape(size[axis], -1)
-            rows @ rows.T
+            torch.mm(rows, rows.T)
     rows = volume[:3].reshape(3, -1)
     with FlopCounterMode(display=False) as by_voxels:
-        rows.T @ rows
+        torch.mm(rows.T, rows)
     counted = {"rsa": by_slices.get_total_flops() // 2, "non_local": by_voxels.get_total_flops() // 2}
     assert attention_claims.map_multiply_adds(size, channels, inner=3) == counted
 
