@@ -12,12 +12,16 @@ import pytest
 import torch
 from torch import nn
 
+from recurseg.data.case import Volume
 from recurseg.explain import Inside, Part, Scene, Table
+from recurseg.explain.coordinates import anatomy_of
 from recurseg.explain.non_local import attended, explain_non_local, non_local_blocks
 from recurseg.explain.rsanet import ATTENTION, answers_without, explain_rsanet, logits_without
 from recurseg.explain.slice_attention import Heard, blocks_of, contributions, hear_all, listen
 from recurseg.layers.slice_attention import RSABlock
 from recurseg.models import create_model
+from recurseg.preprocess import Geometry
+from recurseg.preprocess.orientation import orientation_of
 
 SMALL = {"in_channels": 2, "num_classes": 3, "widths": (4, 8, 12), "groups": 4}
 VOXEL = (4, 3, 7)
@@ -195,7 +199,8 @@ def test_with_a_direction_cut_nothing_comes_from_other_slices_along_it(k):
         assert one.origins[0].take(direction.own, axis=direction.axis).all()
         assert direction.added == 0
         rows = [named(inside)[f"heard_{one.block}"].rows[0] for inside in (before, after)]
-        assert not np.allclose(*(row[1].values for row in rows))  # in the light of what is heard
+        then, now = (row[1].values for row in rows)  # in the light of what is heard
+        assert not np.allclose(then, now)
     for now, then in zip(
         *(named(inside)["through_attention"].rows[0][1:] for inside in (before, after)), strict=True
     ):
@@ -305,6 +310,16 @@ def test_slices_are_called_by_their_axes_where_the_file_does_not_say_how_the_pat
     scene = replace(scene_of(network("010", order=(0, 2, 0))), anatomy=())
     (one,) = listen(scene)
     assert [direction.name for direction in one.directions] == ["section 1", "column", "section 2"]
+
+
+def test_planes_are_called_as_they_cut_the_patient_whatever_axis_the_file_stores_first():
+    affine = np.array([[0, -0.7, 0, 0], [0, 0, -0.7, 0], [3.0, 0, 0, 0], [0, 0, 0, 1]])  # index → up, left, back
+    shape, path = (4, 6, 5), Path("head.nii.gz")
+    volume = Volume(np.zeros(shape), (3.0, 0.7, 0.7), affine, path, "nifti")
+    box = tuple(slice(0, size) for size in shape)
+    geometry = Geometry(shape, orientation_of(volume, "canonical"), box, shape, shape)
+    assert anatomy_of(affine, geometry) == ("axial", "sagittal", "coronal")
+    assert anatomy_of(None, geometry) == ()
 
 
 def test_a_network_without_attention_blocks_says_so():

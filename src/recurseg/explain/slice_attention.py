@@ -237,7 +237,7 @@ def _inside(maps: Tensor, real: Sequence[int]) -> Tensor:
 
 def _along(weights: Tensor, maps: Tensor, axis: int) -> Tensor:
     """Weighted sums of the slices along an axis of `(C, *positions)`, one for each row of weights."""
-    return torch.tensordot(weights, maps, dims=([1], [1 + axis])).movedim(0, 1 + axis)
+    return torch.einsum("rs,...s->...r", weights, maps.movedim(1 + axis, -1)).movedim(-1, 1 + axis)
 
 
 def _array(values: Tensor) -> np.ndarray:

@@ -182,7 +182,7 @@ def heard_table(numbers: Sequence[dict[str, Any]]) -> Table:
                     direction["direction"],
                     _signed(direction["alpha"]),
                     f"{_evenly(heard):.1f} of {len(heard)}",
-                    f"{direction['most_heard']}: {percent(heard.max())}".replace(" ", "\u00a0"),
+                    f"{direction['most_heard']}: {percent(float(heard.max()))}".replace(" ", "\u00a0"),
                     percent(heard[direction["voxel_slice"]]),
                     _percent(direction["adds"]),
                     _signed(direction["logit_change"]),
