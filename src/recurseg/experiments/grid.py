@@ -37,7 +37,7 @@ class Grid(BaseModel):
     only: dict[str, dict[str, list[str]]] = Field(default_factory=dict)
     """Scale → axis → choices that are run at it; all of them where nothing is said."""
     pairs: list[dict[str, str]] = Field(default_factory=list)
-    """Rows that are compared case by case."""
+    """Rows that are compared case by case; a row is not compared with itself."""
 
 
 def expand(content: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def expand(content: dict[str, Any]) -> dict[str, Any]:
                 parts = [part for choice in choices.values() for part in choice.training.items()]
                 row[scale] |= {**dict(parts), "settings": [*row[scale].get("settings", []), *settings]}
         rows.append(row)
-        pairs += _filled(grid.pairs, words)
+        pairs += [pair for pair in _filled(grid.pairs, words) if pair["row"] != pair["rival"]]
     rest = {key: value for key, value in content.items() if key != "grid"}
     return rest | {"rows": rows, "pairs": [pair for number, pair in enumerate(pairs) if pair not in pairs[:number]]}
 

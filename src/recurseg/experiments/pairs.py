@@ -144,7 +144,8 @@ def _line(measure: Measure, row: Result, rival: Result, limit: str | None) -> Li
     if not defined:
         return None
     if not measure.of_subsets:
-        lines = compare(rival.evaluated, row.evaluated, metrics=[measure.metric], failures=limit).lines
+        first, second = (r.evaluated_elsewhere if measure.elsewhere else r.evaluated for r in (rival, row))
+        lines = compare(first, second, metrics=[measure.metric], failures=limit).lines
         return [line for line in lines if measure.class_name in (None, line.class_name)][-1]
     _, first, second = zip(*defined, strict=True)
     result = paired(first, second, higher_is_better=measure.statistic == "over_subsets")
