@@ -9,6 +9,7 @@ from recurseg.evaluation.result import Row
 from recurseg.experiments import Result
 from recurseg.experiments.ledger import by_patient
 from recurseg.experiments.measured import values
+from recurseg.experiments.pairs import _line
 from recurseg.experiments.sources import find_elsewhere
 from recurseg.experiments.table import Measure, Place, Source, Table
 
@@ -27,10 +28,10 @@ def dice(case: str, value: float) -> dict:
 
 def result(**parts) -> Result:
     return Result(
-        table="t", row="r", source="s", scale="small", holdout="0.5", split="", data_hashes={}, recipe_hash="",
+        table="t", source="s", scale="small", holdout="0.5", split="", data_hashes={}, recipe_hash="",
         recipe={}, minutes=6, seconds=360, steps=10, best_step=10, parameters=1, curve=[], commit=None, versions={},
         machine={}, finished="",
-        **({"evaluation": [dice("a_ED", 0.9), dice("a_ES", 0.7), dice("b_ED", 0.6)]} | parts),
+        **({"row": "r", "evaluation": [dice("a_ED", 0.9), dice("a_ES", 0.7), dice("b_ED", 0.6)]} | parts),
     )  # fmt: skip
 
 
@@ -50,6 +51,13 @@ def test_data_of_another_origin_have_a_column_of_their_own():
     home, away = Measure(name="home", metric="dice"), Measure(name="away", metric="dice", elsewhere=True)
     found = values(table(home, away), result(elsewhere=[dice("x_ED", 0.4)], patients=PATIENTS))
     assert (found["home"], found["away"]) == (pytest.approx(0.7), pytest.approx(0.4))
+
+
+def test_a_pair_is_compared_where_the_measure_is_taken():
+    home, away = Measure(name="home", metric="dice"), Measure(name="away", metric="dice", elsewhere=True)
+    rows = [result(row=name, elsewhere=[dice("x_ED", value)]) for name, value in (("one", 0.4), ("two", 0.7))]
+    lines = [_line(measure, rows[0], rows[1], None) for measure in (home, away)]
+    assert [line.paired.difference for line in lines if line] == [0, pytest.approx(-0.3)]
 
 
 def test_the_thesis_prints_mean_and_deviation_over_epochs():

@@ -183,7 +183,7 @@ def heard_table(numbers: Sequence[dict[str, Any]]) -> Table:
                     _signed(direction["alpha"]),
                     f"{_evenly(heard):.1f} of {len(heard)}",
                     f"{direction['most_heard']}: {percent(float(heard.max()))}".replace(" ", "\u00a0"),
-                    percent(heard[direction["voxel_slice"]]),
+                    percent(float(heard[direction["voxel_slice"]])),
                     _percent(direction["adds"]),
                     _signed(direction["logit_change"]),
                 ]
