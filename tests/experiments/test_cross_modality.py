@@ -126,7 +126,7 @@ def test_a_row_is_predicted_from_every_subset_and_drawn(places):
 def result(table: Table, row: str, **measured) -> Entry:
     """A row as if it had run."""
     found = Result(
-        table=table.id, row=row, source=table.sources[0].name, scale="small", holdout="", split="", data_hashes={},
+        table=table.id, row=row, source=table.sources[0].name, scale="small", holdout="", split="", data_hash="",
         recipe_hash="", recipe={}, minutes=1, seconds=60, steps=1, best_step=1, parameters=1, curve=[], commit=None,
         versions={}, machine={}, finished="", **({"evaluation": []} | measured),
     )  # fmt: skip

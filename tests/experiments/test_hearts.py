@@ -28,7 +28,7 @@ def dice(case: str, value: float) -> dict:
 
 def result(**parts) -> Result:
     return Result(
-        table="t", source="s", scale="small", holdout="0.5", split="", data_hashes={}, recipe_hash="",
+        table="t", source="s", scale="small", holdout="0.5", split="", data_hash="", recipe_hash="",
         recipe={}, minutes=6, seconds=360, steps=10, best_step=10, parameters=1, curve=[], commit=None, versions={},
         machine={}, finished="",
         **({"row": "r", "evaluation": [dice("a_ED", 0.9), dice("a_ES", 0.7), dice("b_ED", 0.6)]} | parts),

@@ -20,7 +20,7 @@ BAD = {"a": 0.91, "b": 0.89, "c": 0.90, "d": 0.92, "e": 0.88, "f": 0.87}
 
 def entry(row: str, dice: dict[str, float], *, holdout: str = "every 4th", peak: int | None = 1536) -> Entry:
     result = Result(
-        table=TABLE.id, row=row, source="cxr_lung", scale="small", holdout=holdout, split="", data_hashes={},
+        table=TABLE.id, row=row, source="cxr_lung", scale="small", holdout=holdout, split="", data_hash="",
         recipe_hash="", recipe={}, minutes=10, seconds=600, steps=100, best_step=90, parameters=6_290_539,
         peak_memory_mib=peak, curve=[], commit=None, versions={}, machine={}, finished="",
         evaluation=[

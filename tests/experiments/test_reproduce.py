@@ -17,6 +17,7 @@ from recurseg.evaluation import METRICS
 from recurseg.evaluation.cardiac import QUANTITIES
 from recurseg.experiments import find_table, list_tables, reproduce
 from recurseg.experiments.completion import ACCURACY
+from recurseg.experiments.ledger import Result
 from recurseg.experiments.show import markdown, values
 from recurseg.models import model_names
 from recurseg.training.recipe import published_recipes
@@ -57,9 +58,20 @@ def test_a_finished_row_keeps_where_its_numbers_come_from(finished):
     assert stored["steps"] == 2
     assert len(stored["recipe_hash"]) == 64
     assert stored["machine"]["cores"] >= 1
-    assert all(len(sha) == 64 for files in stored["data_hashes"].values() for sha in files.values())
+    assert len(stored["data_hash"]) == 64
     assert [section["section"] for section in stored["sections"]] == [4]
     assert stored["curve"]
+
+
+def test_a_row_of_version_1_is_read_with_one_hash_of_its_data(finished):
+    _, entries = finished
+    files = {"b": {"image": "1" * 64}, "a": {"label": "2" * 64, "image": "3" * 64}}
+    old = entries[0].result.model_dump(mode="json", exclude={"data_hash"})
+    old |= {"schema_version": 1, "data_hashes": files}
+    again = old | {"data_hashes": {"a": dict(reversed(files["a"].items())), "b": files["b"]}}
+    other = old | {"data_hashes": files | {"b": {"image": "4" * 64}}}
+    hashes = [Result.model_validate(content).data_hash for content in (old, again, other)]
+    assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_numbers_of_one_section_are_those_of_the_run(finished):

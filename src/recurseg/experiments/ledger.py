@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import recurseg
 from recurseg.data.files import write_json
@@ -21,6 +21,7 @@ from recurseg.evaluation.summary import mean_of
 from recurseg.experiments.completion import Completion
 from recurseg.experiments.subsets import SubsetDice
 from recurseg.experiments.table import Scale
+from recurseg.training.provenance import one_hash
 
 
 class Splits(BaseModel):
@@ -41,7 +42,7 @@ class Result(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     table: str
     row: str
     source: str
@@ -50,8 +51,8 @@ class Result(BaseModel):
     holdout: str
     split: str
     """What trained and what was held out, as the run said it."""
-    data_hashes: dict[str, dict[str, str]]
-    """Case → file → SHA-256."""
+    data_hash: str
+    """SHA-256 of those of all files, which the run's manifest has one by one."""
     recipe_hash: str
     """Of the recipe as planned, before minutes became steps; another one makes the row stale."""
     recipe: dict[str, Any]
@@ -94,6 +95,15 @@ class Result(BaseModel):
     versions: dict[str, str]
     machine: dict[str, Any]
     finished: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_1(cls, content: Any) -> Any:
+        """Version 1 had the hash of every file."""
+        if not isinstance(content, dict) or content.get("schema_version") != 1:
+            return content
+        kept = {key: value for key, value in content.items() if key != "data_hashes"}
+        return kept | {"schema_version": 2, "data_hash": one_hash(content["data_hashes"])}
 
     @property
     def on_first_split(self) -> Result:

@@ -21,6 +21,7 @@ from recurseg.experiments.subsets import measure_subsets
 from recurseg.experiments.table import Place, Row, Scale, Source, Table, Training
 from recurseg.training.log import read_log
 from recurseg.training.plan import plan
+from recurseg.training.provenance import one_hash
 from recurseg.training.recipe import Recipe, published_recipe
 from recurseg.training.repeats import Repeats, is_repeated, train_repeats
 from recurseg.training.run import Run, train
@@ -182,7 +183,7 @@ def _result(
         scale=scale,
         holdout=manifest["holdout"],
         split=manifest["split"]["description"],
-        data_hashes=manifest["hashes"],
+        data_hash=one_hash(manifest["hashes"]),
         recipe_hash=recipe.digest(),
         recipe=run.recipe.model_dump(mode="json", exclude={"data"}),
         minutes=manifest["minutes"],

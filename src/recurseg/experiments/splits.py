@@ -25,7 +25,7 @@ def together(results: Sequence[Result], held_over_trained: float) -> Result:
     splits = Splits(
         held_over_trained=held_over_trained,
         summary=[entry.as_dict() for entry in summary],
-        results=[own.model_copy(update={"data_hashes": {}}) for own in results],
+        results=list(results),
     )
     return results[0].model_copy(
         update={

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,11 @@ def data_hashes(cases: Iterable[Case]) -> dict[str, dict[str, str]]:
         volumes = dict(case.images) | ({"label": case.label} if case.label is not None else {})
         hashes[case.id] = {name: _digest(volume) for name, volume in volumes.items()}
     return hashes
+
+
+def one_hash(hashes: Mapping[str, Mapping[str, str]]) -> str:
+    """SHA-256 of all `data_hashes` together, whatever their order."""
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
 
 def _digest(volume: Volume) -> str:
