@@ -417,7 +417,7 @@ def test_the_voxel_average_has_an_interval_and_a_mean_of_several_classes():
 
 
 def test_a_recipe_may_choose_its_checkpoint_by_lesions():
-    from recurseg.training.recipe import published_recipe
+    from recurseg.training.recipe_files import published_recipe
     from recurseg.training.settings import override
 
     for id in ("lesion_f1:any_overlap_26", "lesion_tpr:overlap_0.1_18:to_30mm3", "dice:pooled"):

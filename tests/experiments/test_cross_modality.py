@@ -19,7 +19,7 @@ from recurseg.experiments.rows import Entry
 from recurseg.experiments.show import caption, markdown
 from recurseg.experiments.subsets import SubsetDice
 from recurseg.experiments.table import Measure, Table, Training
-from recurseg.training.recipe import published_recipe
+from recurseg.training.recipe_files import published_recipe
 from recurseg.training.settings import override
 
 TABLES = [id for id in list_tables() if id.startswith("cross_modality/")]

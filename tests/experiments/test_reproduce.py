@@ -20,7 +20,7 @@ from recurseg.experiments.completion import ACCURACY
 from recurseg.experiments.ledger import Result
 from recurseg.experiments.show import markdown, values
 from recurseg.models import model_names
-from recurseg.training.recipe import published_recipes
+from recurseg.training.recipe_files import published_recipes
 from recurseg.training.validation import SOFT_DICE
 
 

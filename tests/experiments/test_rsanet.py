@@ -17,7 +17,7 @@ from recurseg.experiments.rows import Entry, reproduce, stored
 from recurseg.experiments.show import as_data, caption, markdown
 from recurseg.experiments.splits import together
 from recurseg.models import create_model
-from recurseg.training.recipe import published_recipe
+from recurseg.training.recipe_files import published_recipe
 from recurseg.training.settings import override
 
 TABLE = find_table("rsanet/table1")

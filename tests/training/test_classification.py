@@ -15,7 +15,7 @@ from recurseg.cli.main import main
 from recurseg.errors import ConfigError, DataError
 from recurseg.inference import load
 from recurseg.models import register_model, registry
-from recurseg.training.recipe import parse_recipe
+from recurseg.training.recipe_files import parse_recipe
 
 RECIPE = {
     "task": "classification",

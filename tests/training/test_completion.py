@@ -21,7 +21,8 @@ from recurseg.inference import load
 from recurseg.models import register_model, registry
 from recurseg.preprocess import Preprocessing
 from recurseg.training.deletion import deleted_from_images, deleted_from_window
-from recurseg.training.recipe import DeletionConfig, Recipe, parse_recipe, published_recipe
+from recurseg.training.recipe import DeletionConfig, Recipe
+from recurseg.training.recipe_files import parse_recipe, published_recipe
 from recurseg.training.sampling import Arrays, Windows
 from recurseg.training.tasks import TASKS
 

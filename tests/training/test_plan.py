@@ -10,7 +10,7 @@ from recurseg.errors import ConfigError
 from recurseg.training.designs import design
 from recurseg.training.facts import look_at
 from recurseg.training.plan import plan
-from recurseg.training.recipe import write_recipe
+from recurseg.training.recipe_files import write_recipe
 from recurseg.training.run import train
 
 

@@ -8,8 +8,8 @@ import yaml
 from recurseg.errors import ConfigError
 from recurseg.models import create_model
 from recurseg.training.optimizers import learning_rate
-from recurseg.training.recipe import (
-    Recipe,
+from recurseg.training.recipe import Recipe
+from recurseg.training.recipe_files import (
     parse_recipe,
     published_recipe,
     published_recipes,

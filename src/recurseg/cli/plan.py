@@ -26,7 +26,7 @@ def plan(
     from rich.console import Console
 
     from recurseg.training.plan import plan as plan_recipe
-    from recurseg.training.recipe import write_recipe
+    from recurseg.training.recipe_files import write_recipe
 
     recipe = plan_recipe(data, model=model, minutes=minutes, as_=as_)
     if explain:

@@ -19,7 +19,7 @@ from recurseg.inference import load
 from recurseg.models.shamann import PatchReader
 from recurseg.preprocess import prepare
 from recurseg.training.deletion import deleted_from_images
-from recurseg.training.recipe import read_recipe
+from recurseg.training.recipe_files import read_recipe
 
 WRONG = "#c03028"
 

@@ -68,7 +68,7 @@ def measure_completion(run: Path, dataset: Dataset, *, train: Sequence[Case], te
     from recurseg.inference import load
     from recurseg.preprocess import prepare
     from recurseg.training.completion import complete
-    from recurseg.training.recipe import read_recipe
+    from recurseg.training.recipe_files import read_recipe
 
     recipe = read_recipe(run / "recipe.yaml")
     seen = [prepare(case, recipe.preprocessing).image[0] for case in train]

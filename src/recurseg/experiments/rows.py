@@ -22,7 +22,8 @@ from recurseg.experiments.table import Place, Row, Scale, Source, Table, Trainin
 from recurseg.training.log import read_log
 from recurseg.training.plan import plan
 from recurseg.training.provenance import one_hash
-from recurseg.training.recipe import Recipe, published_recipe
+from recurseg.training.recipe import Recipe
+from recurseg.training.recipe_files import published_recipe
 from recurseg.training.repeats import Repeats, is_repeated, train_repeats
 from recurseg.training.run import Run, train
 from recurseg.training.settings import override

@@ -21,7 +21,8 @@ from recurseg.evaluation import Evaluation, read_evaluation
 from recurseg.inference.predictor import choose_device
 from recurseg.models import load_plugin
 from recurseg.training.plan import plan
-from recurseg.training.recipe import Recipe, is_recipe, published_recipe, read_recipe
+from recurseg.training.recipe import Recipe
+from recurseg.training.recipe_files import is_recipe, published_recipe, read_recipe
 from recurseg.training.settings import override
 from recurseg.training.tasks import TASKS
 from recurseg.training.trainer import Start, Trainer

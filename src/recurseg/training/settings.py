@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 
 from recurseg.errors import ConfigError, did_you_mean
-from recurseg.training.recipe import Recipe, parse_recipe
+from recurseg.training.recipe import Recipe
+from recurseg.training.recipe_files import parse_recipe
 
 
 def override(recipe: Recipe, settings: list[str]) -> Recipe:

@@ -33,7 +33,8 @@ from recurseg.training.memory import PeakMemory
 from recurseg.training.optimizers import create_optimizer
 from recurseg.training.progress import training_bar
 from recurseg.training.provenance import data_hashes, machine, versions
-from recurseg.training.recipe import Recipe, write_recipe
+from recurseg.training.recipe import Recipe
+from recurseg.training.recipe_files import write_recipe
 from recurseg.training.sampling import Arrays
 from recurseg.training.tasks import TASKS, Held, Validator
 from recurseg.training.timing import fit_to_minutes
