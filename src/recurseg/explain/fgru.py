@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recurseg.explain.hooks import hooked
 from recurseg.explain.scene import Scene
 from recurseg.layers.fgru import FGRU
 from recurseg.models.gamma_net import GammaNet
@@ -159,8 +160,5 @@ def _attending(model: GammaNet, record: Record) -> Iterator[None]:
         for place, cell in cells_of(model).items()
         if cell.attention is not None
     ]
-    try:
+    with hooked(hooks):
         yield
-    finally:
-        for one in hooks:
-            one.remove()

@@ -10,16 +10,12 @@ from torch import Tensor, nn
 
 from recurseg.explain.cine import shown_frame
 from recurseg.explain.fgru import gamma_net_of
+from recurseg.explain.hooks import hooked
 from recurseg.explain.pictures import Part
 from recurseg.explain.scene import Scene
 from recurseg.explain.without import (
     Answer,
     answer_of,
-    change_views,
-    changes_of,
-    image_view,
-    largest_change,
-    probability_views,
     withheld_part,
 )
 from recurseg.layers.fgru import FGRU
@@ -73,7 +69,6 @@ def pathways_part(scene: Scene, whole: Answer, less: Sequence[Answer]) -> Part:
         ATTENTION: "each channel is gated alike everywhere, by the mean of its attention",
         EARLIER: "the frame stands in the place of all before it",
     }
-    changes = changes_of(whole, less)
     told = " ".join(
         f"Without {one.without} {means[one.without]}: {100 * (one.labels != whole.labels).mean():.1f}\u00a0% of the "
         "pixels get another class."
@@ -81,14 +76,9 @@ def pathways_part(scene: Scene, whole: Answer, less: Sequence[Answer]) -> Part:
     )
     text = (
         f"The probability of {scene.class_names[scene.target]} with everything and without each pathway, and the "
-        f"absolute difference, on a scale that ends at {largest_change(changes):.2g}. {told} The weights are those "
-        "of the training, which had everything."
+        f"absolute difference. {told} The weights are those of the training, which had everything."
     )
-    rows = [
-        probability_views(scene, [whole, *less]),
-        [image_view(scene), *change_views(scene, less, changes)],
-    ]
-    return withheld_part(scene, "without_pathways", "Without each pathway", text, rows)
+    return withheld_part(scene, "without_pathways", "Without each pathway", text, whole, less)
 
 
 @contextmanager
@@ -128,9 +118,5 @@ def _replaced(modules: Sequence[nn.Module], by: Callable[[Tensor], Tensor]) -> I
     def replace(module: nn.Module, given: tuple[Tensor, ...], said: Tensor) -> Tensor:
         return by(said)
 
-    hooks = [module.register_forward_hook(replace) for module in modules]
-    try:
+    with hooked([module.register_forward_hook(replace) for module in modules]):
         yield
-    finally:
-        for handle in hooks:
-            handle.remove()

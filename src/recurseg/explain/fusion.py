@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recurseg.explain.hooks import hooked
 from recurseg.explain.scene import Scene
 from recurseg.layers.cross_modality import CrossModalityConvolution
 from recurseg.models.cross_modality import CrossModality
@@ -57,12 +58,8 @@ def fusion_levels(scene: Scene) -> list[Level]:
         found.append(Level(step, weights.cpu().numpy(), torch.stack(terms)[..., :height, :width].cpu().numpy()))
 
     hooks = [fusion.register_forward_pre_hook(record) for fusion in model.fusions]
-    try:
-        with torch.no_grad():
-            scene.answer(scene.image)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with hooked(hooks), torch.no_grad():
+        scene.answer(scene.image)
     return found
 
 

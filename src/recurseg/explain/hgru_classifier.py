@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from recurseg.explain.fgru_without import KERNELS, kernels_cut
+from recurseg.explain.hooks import hooked
 from recurseg.explain.pictures import Curve, Part, Picture, Table
 from recurseg.explain.registry import Inside, register_explainer
 from recurseg.explain.scene import Scene
@@ -85,12 +86,10 @@ def settle(scene: Scene, steps: int) -> Settled:
     ]
     kept, model.context.steps = model.context.steps, steps
     try:
-        with torch.no_grad():
+        with hooked(hooks), torch.no_grad():
             logits = scene.answer(scene.image)
     finally:
         model.context.steps = kept
-        for hook in hooks:
-            hook.remove()
     return Settled(logits, *found)
 
 

@@ -10,6 +10,7 @@ import torch
 from scipy.special import entr
 from torch import Tensor, nn
 
+from recurseg.explain.hooks import hooked
 from recurseg.layers.actors import MemoryActors
 from recurseg.models.patches import PatchGrid, scan_order
 from recurseg.models.shamann import PatchReader
@@ -85,12 +86,8 @@ def read_image(model: PatchReader, image: Tensor) -> Recording:
     hooks = [actors.register_forward_hook(keep)]
     if isinstance(actors, MemoryActors):
         hooks.append(actors.register_forward_pre_hook(look_on))
-    try:
-        with torch.no_grad():
-            logits = model(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with hooked(hooks), torch.no_grad():
+        logits = model(image)
     traffic = None
     if isinstance(actors, MemoryActors):
         patches = np.stack([scan_order(order, grid_of(model, image).counts) for order in model.orders], axis=1)

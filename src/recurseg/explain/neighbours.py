@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from recurseg.explain.fusion import step_of
+from recurseg.explain.hooks import hooked
 from recurseg.explain.scene import Scene
 from recurseg.models.cross_modality import CrossModality
 from recurseg.models.k_unet import KUNet
@@ -78,11 +79,8 @@ def sequence_maps(scene: Scene) -> Tensor:
     """The maps of all slices that the sequence model reads, `(1, C, D, h, w)`."""
     found: list[Tensor] = []
     hook = network_of(scene).sequence.register_forward_pre_hook(lambda sequence, given: found.append(given[0]))
-    try:
-        with torch.no_grad():
-            scene.answer(scene.image)
-    finally:
-        hook.remove()
+    with hook, torch.no_grad():
+        scene.answer(scene.image)
     return found[0]
 
 
@@ -128,8 +126,5 @@ def _reading(sequence: nn.Module, *, before: Change = lambda maps: maps, after: 
         sequence.register_forward_pre_hook(lambda sequence, given: (before(given[0]),)),
         sequence.register_forward_hook(said),
     ]
-    try:
+    with hooked(hooks):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()

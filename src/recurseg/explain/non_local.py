@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recurseg.explain.hooks import hooked
 from recurseg.explain.pictures import Part, Picture, Table
 from recurseg.explain.registry import Inside, register_explainer
 from recurseg.explain.scene import Scene
@@ -82,24 +83,16 @@ def attended(scene: Scene) -> list[Attended]:
         return record
 
     hooks = [block.register_forward_hook(recorder(name)) for name, block in non_local_blocks(scene).items()]
-    try:
-        with torch.no_grad():
-            scene.answer(scene.image)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with hooked(hooks), torch.no_grad():
+        scene.answer(scene.image)
     return found
 
 
 @contextmanager
 def cut(blocks: Sequence[NonLocalBlock]) -> Iterator[None]:
     """Inside, the blocks change nothing."""
-    hooks = [block.register_forward_hook(lambda block, given, said: given[0]) for block in blocks]
-    try:
+    with hooked([block.register_forward_hook(lambda block, given, said: given[0]) for block in blocks]):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _answer_without(scene: Scene, blocks: Sequence[NonLocalBlock], name: str) -> Answer:

@@ -14,11 +14,6 @@ from recurseg.explain.slice_attention_views import heard_numbers, heard_part, he
 from recurseg.explain.without import (
     Answer,
     answer_of,
-    change_views,
-    changes_of,
-    image_view,
-    largest_change,
-    probability_views,
     whole_answer,
     withheld_part,
     without_numbers,
@@ -76,15 +71,9 @@ def answers_without(scene: Scene, progress: Callable[[float], None] = lambda fra
 def directions_part(scene: Scene, whole: Answer, less: Sequence[Answer]) -> Part:
     """The answer with everything, without each direction and without attention, and what differs."""
     shown = less[: [one.without for one in less].index(ATTENTION) + 1]
-    changes = changes_of(whole, shown)
     text = (
         f"The probability of {scene.class_names[scene.target]} with everything; when no slice hears others along one "
         "direction, which is cut in all blocks; and without attention, when a plain U-Net is left. Then the absolute "
-        f"difference, on a scale that ends at {largest_change(changes):.2g}. The weights are those of the training, "
-        "which had everything."
+        "difference. The weights are those of the training, which had everything."
     )
-    rows = [
-        probability_views(scene, [whole, *shown]),
-        [image_view(scene), *change_views(scene, shown, changes)],
-    ]
-    return withheld_part(scene, "without_directions", "Without each direction", text, rows)
+    return withheld_part(scene, "without_directions", "Without each direction", text, whole, shown)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recurseg.explain.hooks import hooked
 from recurseg.explain.scene import AXES, Scene
 from recurseg.layers.slice_attention import RSABlock
 from recurseg.models.feed_forward import FeedForward
@@ -162,12 +163,8 @@ def hear_all(scene: Scene, image: Tensor) -> tuple[Tensor, dict[str, Heard]]:
         return record
 
     hooks = [block.register_forward_hook(recorder(name)) for name, block in blocks_of(scene).items()]
-    try:
-        with torch.enable_grad():
-            return scene.logit(scene.answer(image)), found
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with hooked(hooks), torch.enable_grad():
+        return scene.logit(scene.answer(image)), found
 
 
 def taken_up(heard: Heard, k: int, maps: Tensor) -> Tensor:

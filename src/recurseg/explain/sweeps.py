@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recurseg.explain.hooks import hooked
 from recurseg.explain.scene import Scene
 from recurseg.layers.sweep import PyramidSweep
 from recurseg.models.pyramid_lstm import PyramidLSTM
@@ -92,12 +93,8 @@ def sweep_contexts(scene: Scene, progress: Callable[[float], None]) -> list[Swee
         outputs.append(got[0])
 
     hooks = [sweep.register_forward_hook(record) for sweep in model.sweeps]
-    try:
-        with torch.enable_grad():
-            logit = scene.logit(model(image))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with hooked(hooks), torch.enable_grad():
+        logit = scene.logit(model(image))
     gradients = torch.autograd.grad(logit, outputs, retain_graph=True)
     position = tuple(index // size for index, size in zip(scene.voxel, model.block, strict=True))
     found, total = [], len(model.sweeps) * 2 * scene.dims

@@ -57,26 +57,22 @@ def answer_without(scene: Scene, modality: int) -> Answer:
 
 def memory_part(scene: Scene, whole: Answer, cut: Answer) -> Part:
     """The answer with and without memory side by side, and what differs."""
-    changes = changes_of(whole, [cut])
     text = (
         f"The probability of {scene.class_names[scene.target]} with everything; without memory, where the sequence "
-        "model reads each slice as if there were no other; and the absolute difference, on a scale that ends at "
-        f"{largest_change(changes):.2g}."
+        "model reads each slice as if there were no other; and the absolute difference."
     )
-    row = [image_view(scene), *probability_views(scene, [whole, cut]), *change_views(scene, [cut], changes)]
-    return withheld_part(scene, "without_memory", "With and without memory", text, [row])
+    return withheld_part(scene, "without_memory", "With and without memory", text, whole, [cut])
 
 
 def modalities_part(scene: Scene, whole: Answer, less: Sequence[Answer]) -> Part:
     """The answer without each modality in turn, and what differs."""
-    changes, network = changes_of(whole, less), network_of(scene)
+    network = network_of(scene)
     left = " The fusion scales up what is left." if isinstance(network, CrossModality) and network.fusions else ""
     text = (
         f"The probability of {scene.class_names[scene.target]} when one more modality is missing, and the absolute "
-        f"difference, on a scale that ends at {largest_change(changes):.2g}.{left}"
+        f"difference.{left}"
     )
-    rows = [probability_views(scene, [whole, *less]), [image_view(scene), *change_views(scene, less, changes)]]
-    return withheld_part(scene, "without_modalities", "Without each modality", text, rows)
+    return withheld_part(scene, "without_modalities", "Without each modality", text, whole, less)
 
 
 def without_numbers(scene: Scene, whole: Answer, less: Sequence[Answer]) -> list[dict[str, Any]]:
@@ -180,8 +176,11 @@ def _view(scene: Scene, title: str, volume: np.ndarray, **options: Any) -> Pictu
     return picture(title, volume, scene.voxel, 0, steps=steps, spacing=scene.spacing, **options)
 
 
-def withheld_part(scene: Scene, name: str, title: str, text: str, rows: Sequence[Sequence[Picture]]) -> Part:
-    """Such pictures with a slider over sections, where there are any."""
+def withheld_part(scene: Scene, name: str, title: str, text: str, whole: Answer, less: Sequence[Answer]) -> Part:
+    """Answers with everything and without something, below them what differs; a slider over sections, if any."""
+    changes = changes_of(whole, less)
+    text = f"{text} The scale of differences ends at {largest_change(changes):.2g}."
+    rows = [probability_views(scene, [whole, *less]), [image_view(scene), *change_views(scene, less, changes)]]
     if scene.dims == 2:
         return Part(name, title, text, rows)
     steps = chosen_planes(scene.image.shape[2], scene.voxel[0])
