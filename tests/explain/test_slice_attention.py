@@ -343,7 +343,7 @@ def test_the_command_writes_a_page_with_its_numbers(tmp_path: Path, capsys):
         options=options,
         in_channels=3,
         num_classes=2,
-        modalities=["flair", "t1", "t2"],
+        modalities=["FLAIR", "T1", "T2"],
         class_names=["background", "lesion"],
         preprocessing=Preprocessing(),
         window=(12, 32, 36),

@@ -70,7 +70,7 @@ def seen(heads: list[Head]) -> dict[str, np.ndarray]:
 
 def opposite(head: Head, spot: Spot) -> np.ndarray:
     """Where, in millimetres, the spot would lie in the other hemisphere: mirrored in the middle of the head."""
-    columns = np.flatnonzero((head[0]["t1"] > 0).any((1, 2)))
+    columns = np.flatnonzero((head[0]["T1"] > 0).any((1, 2)))
     middle = (columns[0] + columns[-1]) / 2 * head[2][0]
     return spot.centre * (-1, 1, 1) + (2 * middle, 0, 0)
 
@@ -90,12 +90,12 @@ def test_lesions_fill_the_share_of_the_paper_on_average_and_few_to_many_millilit
 
 def test_images_share_a_grid_and_labels_are_lesions_within_the_head(heads: list[Head]) -> None:
     for images, label, _, spots in heads:
-        assert list(images) == ["flair", "t1", "t2"]
+        assert list(images) == ["FLAIR", "T1", "T2"]
         assert label.dtype == np.uint8
         assert all(image.shape == label.shape == SIZE[::-1] for image in images.values())
         assert all(image.dtype == np.int16 and image.min() == 0 for image in images.values())
         assert label.max() == 1
-        assert images["t1"][label > 0].min() > 0
+        assert images["T1"][label > 0].min() > 0
         parts = np.zeros(label.shape, bool)
         for spot in spots:
             parts[spot.box] |= spot.filled & (spot.kind == "lesion")
@@ -103,7 +103,7 @@ def test_images_share_a_grid_and_labels_are_lesions_within_the_head(heads: list[
 
 
 def test_lesions_are_bright_in_flair_and_t2_and_some_are_black_holes_in_t1(heads: list[Head]) -> None:
-    for modality, sign in (("flair", 1), ("t2", 1), ("t1", -1)):
+    for modality, sign in (("FLAIR", 1), ("T2", 1), ("T1", -1)):
         contrast = []
         for images, label, *_ in heads:
             near = ndimage.binary_dilation(label, iterations=3) & ~ndimage.binary_dilation(label)
@@ -122,7 +122,7 @@ def test_lesions_and_twins_touch_a_ventricle_or_the_cortex(heads: list[Head], ti
         assert np.mean(np.array(gaps) <= max(spacing)) > 0.9
 
 
-@pytest.mark.parametrize("modality", [*SIGNAL, "flair + t2", "flair - t1", "flair + t2 - t1"])
+@pytest.mark.parametrize("modality", [*SIGNAL, "FLAIR + T2", "FLAIR - T1", "FLAIR + T2 - T1"])
 def test_no_threshold_finds_them_in_any_modality_or_sum_smoothed_or_not(heads: list[Head], modality: str) -> None:
     for millimetres in (0, 2, 4):
         scores = []
@@ -130,7 +130,7 @@ def test_no_threshold_finds_them_in_any_modality_or_sum_smoothed_or_not(heads: l
             part = {**scaled(images), "-": np.zeros(label.shape)}
             terms = modality.replace("- ", "+ -").split(" + ")
             image = sum(part[t.strip("-")] * (-1 if t[0] == "-" else 1) for t in terms)
-            head = images["t1"] > 0
+            head = images["T1"] > 0
             image = ndimage.gaussian_filter(image, millimetres / np.array(spacing))
             scores.append(best_band_dice(image[head], label[head] > 0))
         assert np.mean(scores) < 0.35
@@ -190,7 +190,7 @@ def test_a_reader_of_the_other_hemisphere_tells_twins_from_lesions(heads: list[H
     for head in heads:
         images, _, spacing, spots = head
         part = scaled(images)
-        spotted = part["flair"] + part["t2"] - part["t1"]
+        spotted = part["FLAIR"] + part["T2"] - part["T1"]
         spotted = ndimage.gaussian_filter(spotted, 1.5 / np.array(spacing))
         spotted -= ndimage.gaussian_filter(spotted, 6 / np.array(spacing))
         for spot in spots:
@@ -208,15 +208,15 @@ def test_a_folder_a_patient_with_a_file_a_modality_and_nothing_to_complain_of(tm
     from recurseg.data.check import check_dataset
 
     out = write_phantom("ms_lesions", tmp_path / "lesions", cases=2, size=(12, 48, 36))
-    names = ["flair.nii.gz", "lesion.nii.gz", "t1.nii.gz", "t2.nii.gz"]
+    names = ["FLAIR.nii.gz", "T1.nii.gz", "T2.nii.gz", "labels.nii.gz"]
     assert sorted(path.name for path in (out / "patient_001").iterdir()) == names
     images, label, spacing, _ = ms_lesions(size=(12, 48, 36), case=1)
-    for name, array in {**images, "lesion": label}.items():
+    for name, array in {**images, "labels": label}.items():
         file = nibabel.load(out / "patient_002" / f"{name}.nii.gz")
         assert np.array_equal(np.asanyarray(file.dataobj), array)
         assert file.header.get_zooms() == pytest.approx(spacing)
     report = check_dataset(out)
-    assert report.modalities == ["flair", "t1", "t2"]
+    assert report.modalities == ["FLAIR", "T1", "T2"]
     assert report.classes == {0: "background", 1: "lesion"}
     assert not report.problems
 

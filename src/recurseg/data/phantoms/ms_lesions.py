@@ -36,9 +36,9 @@ LOAD_SPREAD = 0.75
 
 SIGNAL = {
     #        CSF   GM    WM    faint bright spot
-    "flair": (0.16, 0.65, 0.55, 0.86, 1.12),
-    "t1": (0.28, 0.62, 0.86, 0.70, 0.38),
-    "t2": (0.98, 0.56, 0.42, 0.68, 0.92),
+    "FLAIR": (0.16, 0.65, 0.55, 0.86, 1.12),
+    "T1": (0.28, 0.62, 0.86, 0.70, 0.38),
+    "T2": (0.98, 0.56, 0.42, 0.68, 0.92),
 }
 """Mean signal of the tissues and of spots; faint and bright in T1 are grey and a black hole."""
 NOISE = 0.03
@@ -76,7 +76,7 @@ def ms_lesions(
     label *= head
     images = {}
     for modality, (*_, faint, bright) in SIGNAL.items():
-        grade = darkness if modality == "t1" else brightness
+        grade = darkness if modality == "T1" else brightness
         texture = 1 + 0.04 * smooth_noise(rng, head.shape, 4 / step)
         spotted = (faint + (bright - faint) * grade) * texture
         healthy = _healthy(rng, modality, tissue, step)
@@ -99,7 +99,7 @@ def _healthy(rng: np.random.Generator, modality: str, tissue: Tissue, spacing: n
     grey = gm + (wm - gm) * tissue.myelin
     white = wm * (1 + 0.04 * smooth_noise(rng, tissue.wm.shape, 18 / spacing))
     healthy = csf * tissue.csf + grey * tissue.gm + white * tissue.wm
-    if modality == "flair":
+    if modality == "FLAIR":
         lining = ndimage.gaussian_filter(tissue.ventricle, 1.6 / spacing) * (1 - tissue.ventricle)
         healthy += 0.5 * lining * tissue.wm + 0.05 * tissue.gm * smooth_noise(rng, healthy.shape, 15 / spacing)
         healthy += _flow(rng, tissue, spacing) * ((faint + bright) / 2 - healthy)

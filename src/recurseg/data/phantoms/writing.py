@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from recurseg.data.manifest import DatasetManifest
+    from recurseg.data.manifest import CaseEntry, DatasetManifest
 
 Size = tuple[int, int, int]
 """Slices, rows, columns."""
@@ -44,17 +44,13 @@ def write_em(folder: Path, cases: int, size: Size, seed: int) -> DatasetManifest
 
 def write_brain(folder: Path, cases: int, size: Size, seed: int) -> DatasetManifest:
     """One folder a case: T1.nii.gz, IR.nii.gz, FLAIR.nii.gz, labels.nii.gz."""
-    from recurseg.data.manifest import CaseEntry, DatasetManifest
+    from recurseg.data.manifest import DatasetManifest
     from recurseg.data.phantoms.brain_tissue import CLASSES, SIGNAL, brain_tissue
 
     entries = []
     for index in range(cases):
         images, label, spacing = brain_tissue(size=size, seed=seed, case=index)
-        name = f"case_{index + 1:02d}"
-        for file, array in {**images, "labels": label}.items():
-            _write_nifti(folder / name / f"{file}.nii.gz", array, spacing)
-        files = {modality: f"{name}/{modality}.nii.gz" for modality in images}
-        entries.append(CaseEntry(id=name, patient=name, images=dict(files), label=f"{name}/labels.nii.gz"))
+        entries.append(_write_case(folder, f"case_{index + 1:02d}", images, label, spacing))
     return DatasetManifest(
         name="brain_tissue",
         modalities=list(SIGNAL),
@@ -91,18 +87,14 @@ def write_tumour(folder: Path, cases: int, size: Size, seed: int) -> DatasetMani
 
 
 def write_lesions(folder: Path, cases: int, size: Size, seed: int) -> DatasetManifest:
-    """One folder a patient: flair.nii.gz, t1.nii.gz, t2.nii.gz, lesion.nii.gz."""
-    from recurseg.data.manifest import CaseEntry, DatasetManifest
+    """One folder a patient: FLAIR.nii.gz, T1.nii.gz, T2.nii.gz, labels.nii.gz."""
+    from recurseg.data.manifest import DatasetManifest
     from recurseg.data.phantoms.ms_lesions import CLASSES, SIGNAL, ms_lesions
 
     entries = []
     for index in range(cases):
         images, label, spacing, _ = ms_lesions(size=size, seed=seed, case=index)
-        name = f"patient_{index + 1:03d}"
-        for file, array in {**images, "lesion": label}.items():
-            _write_nifti(folder / name / f"{file}.nii.gz", array, spacing)
-        files = {modality: f"{name}/{modality}.nii.gz" for modality in images}
-        entries.append(CaseEntry(id=name, patient=name, images=dict(files), label=f"{name}/lesion.nii.gz"))
+        entries.append(_write_case(folder, f"patient_{index + 1:03d}", images, label, spacing))
     return DatasetManifest(
         name="ms_lesions",
         modalities=list(SIGNAL),
@@ -186,6 +178,18 @@ def _write_tiff(path: Path, array: np.ndarray, spacing: tuple[float, ...]) -> No
         resolution=(1 / column, 1 / row),
         metadata={"axes": "ZYX", "spacing": section, "unit": "um"},
     )
+
+
+def _write_case(
+    folder: Path, name: str, images: dict[str, np.ndarray], label: np.ndarray, spacing: tuple[float, ...]
+) -> CaseEntry:
+    """A folder of the case's own: MODALITY.nii.gz of each image, and labels.nii.gz."""
+    from recurseg.data.manifest import CaseEntry
+
+    for file, array in {**images, "labels": label}.items():
+        _write_nifti(folder / name / f"{file}.nii.gz", array, spacing)
+    files: dict[str, str | list[str]] = {modality: f"{name}/{modality}.nii.gz" for modality in images}
+    return CaseEntry(id=name, patient=name, images=files, label=f"{name}/labels.nii.gz")
 
 
 def _write_nifti(path: Path, array: np.ndarray, spacing: tuple[float, ...]) -> None:
