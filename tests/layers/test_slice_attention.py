@@ -42,8 +42,8 @@ def test_maps_begin_as_pytorch_s_convolutions():
         assert ours.std().item() == pytest.approx(theirs.std().item(), rel=0.1)
 
 
-@pytest.mark.parametrize(("dims", "order"), [(3, (2, 1, 0)), (2, (1, 0))])
-def test_order_is_the_paper_s_by_default(dims, order):
+@pytest.mark.parametrize(("dims", "order"), [(3, (0, 1, 2)), (2, (0, 1))])
+def test_order_is_from_the_first_axis_to_the_last_by_default(dims, order):
     assert RSABlock(4, spatial_dims=dims).order == order
 
 

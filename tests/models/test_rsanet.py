@@ -99,7 +99,7 @@ def test_an_unknown_block_gets_the_nearest():
 
 
 def test_order_reaches_the_blocks_and_a_wrong_one_is_refused():
-    assert [block.order for block in build(order=[1, 2, 0]).network.attention.values()] == [(1, 2, 0)] * 2
+    assert [block.order for block in build(order=[2, 1, 0]).network.attention.values()] == [(2, 1, 0)] * 2
     with pytest.raises(ConfigError, match="order"):
         build(order=[3])
 

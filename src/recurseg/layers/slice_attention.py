@@ -20,9 +20,8 @@ class RSABlock(nn.Module):
     Args:
         channels: C.
         spatial_dims: 2 for images, where slices are columns and rows, or 3 for volumes.
-        order: Spatial axes in the order of attention; None: from the last to the first. In a volume whose first
-            axis is the axial one that is the paper's order: sagittal, coronal, axial. The released code has
-            (1, 2, 0): coronal, sagittal, axial.
+        order: Spatial axes in the order of attention; None: from the first to the last, which is the paper's order,
+            sagittal, coronal, axial, where the axes of maps are x, y and z.
         scaled: Whether the softmax sees sums over the square root of their length; the paper takes them as they are.
 
     Raises:
@@ -36,7 +35,7 @@ class RSABlock(nn.Module):
     ) -> None:
         super().__init__()
         axes = range(spatial_dims)
-        self.order = tuple(reversed(axes)) if order is None else tuple(order)
+        self.order = tuple(axes) if order is None else tuple(order)
         if not self.order or not set(self.order) <= set(axes):
             raise ConfigError(f"slice attention: order {list(self.order)} must name axes of {list(axes)}")
         self.scaled = scaled

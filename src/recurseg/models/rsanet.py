@@ -21,7 +21,7 @@ def rsanet(
     groups: int = 8,
     dropout: float = 0.2,
     placement: Placement = "101",
-    order: Sequence[int] | None = None,
+    order: Sequence[int] = (1, 2, 0),
     scaled: bool = False,
 ) -> FeedForward:
     """`unet3d` with RSA blocks: each voxel of a coarse map hears of all others through the slices they lie in.
@@ -41,8 +41,8 @@ def rsanet(
         dropout: Probability in [0, 1) of dropping a channel after the first convolution.
         placement: After which blocks: "010" the bottom, "101" encoder and decoder of the level above it, "111" all
             three; or names of blocks, such as [encoder3, bottom, decoder2].
-        order: Axes in the order of attention, 0 the slices; None: (2, 1, 0), which is sagittal, coronal and axial in
-            a volume of axial slices.
+        order: Axes in the order of attention, 0 the slices. In axial slices of a NIfTI file, which holds x before y,
+            the default is the paper's: sagittal, coronal, axial. The released code has (2, 1, 0).
         scaled: Whether sums are divided by the square root of their length before the softmax; the paper's are not.
 
     Returns:
