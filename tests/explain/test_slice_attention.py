@@ -23,7 +23,7 @@ from recurseg.models import create_model
 from recurseg.preprocess import Geometry
 from recurseg.preprocess.orientation import orientation_of
 
-SMALL = {"in_channels": 2, "num_classes": 3, "widths": (4, 8, 12), "groups": 4, "order": (2, 1, 0)}
+SMALL = {"in_channels": 2, "num_classes": 3, "widths": (4, 8, 12), "groups": 4}
 VOXEL = (4, 3, 7)
 AXES = ("axial", "coronal", "sagittal")
 
@@ -31,7 +31,7 @@ AXES = ("axial", "coronal", "sagittal")
 def network(placement: str | Sequence[str] = "101", *, alpha: float = 0.3, **options) -> nn.Module:
     """A small one whose slices hear each other as if it had been trained, and choose less than at random weights."""
     torch.manual_seed(0)
-    model = create_model("rsanet", **SMALL | options, placement=placement).eval()
+    model = create_model("rsanet", **SMALL | {"order": (2, 1, 0)} | options, placement=placement).eval()
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             if key.endswith("alpha"):
