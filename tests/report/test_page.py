@@ -253,7 +253,7 @@ def test_hearts_have_their_numbers_and_plots_on_the_page(volume_run):
     evaluation.cardiac = Cardiac({patient: {"lv_ef_percent": pair} for patient, pair in pairs.items()})
     evaluation.to_json(metrics)
     _, page = read(volume_run)
-    assert "LV EF 48.5 49.5 +1.0" in page.text
+    assert "LV EF, % 48.5 49.5 +1.0" in page.text
     assert "58.0 / 60.0" in page.text
     assert [image for image in page.all("img") if (image["src"] or "").startswith("data:image/svg+xml;base64,")]
 
@@ -276,5 +276,5 @@ def test_lesions_are_counted_by_size_on_the_page(volume_run):
     assert "Lesions, case by case" in page.text
     assert "in the labels 3 1 2 0" in page.text
     assert "true-positive rate 0.6667 0.0000 1.0000 undefined" in page.text
-    assert "lesion load 0.0825 0.0810 −0.0015" in page.text
+    assert "lesion load, ml 0.0825 0.0810 −0.0015" in page.text
     assert "0.0810 / 0.0840" in page.text

@@ -35,7 +35,7 @@ class Clinical:
         note: What to know.
         one: "patient" or "case".
         headings: Of `rows`, after the quantity.
-        rows: (quantity, definition, cells), cells without unit, which comes last.
+        rows: (quantity with its unit, definition, cells).
         plot: Bland-Altman plots as a data URI.
         names: Quantities with their units.
         each: (patient or case, "prediction / label" of each quantity).
@@ -57,15 +57,16 @@ def draw_clinical(numbers: Agreeing) -> Clinical:
     """Draws and words clinical numbers."""
     found, quantities = numbers.agreement, numbers.quantities
     pairs = {q.id: numbers.pairs(q.id) for q in quantities}
+    names = [", ".join(filter(None, (q.name, q.unit))) for q in quantities]
     last = "95 % interval of bias" if len(numbers.ids) >= FEWEST else "differences"
     return Clinical(
         title=f"{numbers.what.capitalize()}, {numbers.one} by {numbers.one}",
         note=WORDS[numbers.what],
         one=numbers.one,
-        headings=["label", "prediction", "bias", "limits of agreement", "mean absolute error", "r", last, "unit"],
-        rows=[(q.name, q.definition, [*agreement_cells(found[q.id]), q.unit]) for q in quantities],
+        headings=["label", "prediction", "bias", "limits of agreement", "mean absolute error", "r", last],
+        rows=[(name, q.definition, agreement_cells(found[q.id])) for name, q in zip(names, quantities, strict=True)],
         plot=svg_uri(draw_bland_altman(numbers)),
-        names=[", ".join(filter(None, (q.name, q.unit))) for q in quantities],
+        names=names,
         each=[
             (id, [" / ".join(measured(value, found[q.id].digits) for value in pairs[q.id][id]) for q in quantities])
             for id in numbers.ids
