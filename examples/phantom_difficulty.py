@@ -3,7 +3,8 @@
     python examples/phantom_difficulty.py docs/results/phantoms.json
 
 Minutes on one thread. Both see the same held-out images: the last four sections of a stack, the last brain of four,
-the last two tumours of eight, the last three hearts of twelve, the last eight of 24 radiographs.
+the last two tumours of eight, the last four heads with lesions of twelve, the last three hearts of twelve, the last
+eight of 24 radiographs.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from recurseg.data.phantoms.cardiac_cine import FRAMES, cardiac_cine
 from recurseg.data.phantoms.chest_xray import chest_xray
 from recurseg.data.phantoms.em_membranes import DEFAULT_SIZE as EM_SIZE
 from recurseg.data.phantoms.em_membranes import MEMBRANE, em_membranes
+from recurseg.data.phantoms.ms_lesions import DEFAULT_SIZE as LESION_SIZE
+from recurseg.data.phantoms.ms_lesions import ms_lesions
 from recurseg.models import create_model
 
 SEED, STEPS, BATCH, WINDOW = 0, 300, 8, 96
@@ -59,6 +62,13 @@ def tumour_slices() -> tuple[np.ndarray, np.ndarray]:
     images = [np.stack([z_score(image) for image in scans.values()]).transpose(3, 0, 2, 1) for scans, _ in heads]
     labels = [(label > 0).transpose(2, 1, 0).astype(np.int64) for _, label in heads]
     return np.concatenate(images), np.concatenate(labels)
+
+
+def lesion_slices() -> tuple[np.ndarray, np.ndarray]:
+    """Axial slices of twelve heads `(N, 3, H, W)`, FLAIR first, and classes `(N, H, W)`, 1 is lesion."""
+    heads = [ms_lesions(size=LESION_SIZE, seed=SEED, case=case)[:2] for case in range(12)]
+    images = [np.stack([z_score(image) for image in scans.values()]).transpose(3, 0, 2, 1) for scans, _ in heads]
+    return np.concatenate(images), np.concatenate([label.transpose(2, 1, 0).astype(np.int64) for _, label in heads])
 
 
 def heart_slices(neighbours: int) -> tuple[np.ndarray, np.ndarray]:
@@ -167,6 +177,14 @@ def main(out: Path) -> None:
             "train": "cases 1-6",
             "test": "cases 7-8",
             **compare(*tumour_slices(), 2 * TUMOUR_SIZE[0], ("background", "complete tumour")),
+        },
+        "ms_lesions": {
+            **common,
+            "size": LESION_SIZE,
+            "cases": 12,
+            "train": "cases 1-8",
+            "test": "cases 9-12",
+            **compare(*lesion_slices(), 4 * LESION_SIZE[0], ("background", "lesion")),
         },
         "cardiac_cine": {**heart, **compare(*heart_slices(0), 6 * HEART_SIZE[0], HEART_CLASSES)},
         "cardiac_cine, five frames": {**heart, **compare(*heart_slices(2), 6 * HEART_SIZE[0], HEART_CLASSES)},

@@ -95,3 +95,15 @@ def test_a_large_map_needs_little_beside_itself(monkeypatch):
     assert before is not None
     assert after is not None
     assert after - before < 1.5 * written
+
+
+@pytest.mark.parametrize("columns", [4, 6, 7, 8, 12])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 3)])
+def test_a_map_alone_in_its_batch_has_the_same_sums_and_gradients(kernel, stride, columns):
+    conv, x = build(kernel, stride), volume(5, 6, columns).requires_grad_()
+    plain = F.conv3d(x, conv.weight, stride=stride, padding=kernel // 2)
+    found, weight = conv(x), torch.randn_like(plain)
+    torch.testing.assert_close(found, plain)
+    expected = torch.autograd.grad((weight * plain).sum(), [x, conv.weight])
+    gradients = torch.autograd.grad((weight * found).sum(), [x, conv.weight])
+    torch.testing.assert_close(gradients, expected, rtol=1e-4, atol=1e-4)

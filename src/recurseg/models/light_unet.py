@@ -30,7 +30,7 @@ def light_unet(
         num_classes: Channels of the logits.
         widths: Channels of each level, finest first.
         dropout: Probability in [0, 1), after the two coarsest encoder blocks.
-        slice_attention: After which blocks columns and then rows attend to one another, as `rsanet` places them:
+        slice_attention: After which blocks rows and then columns attend to one another, as `rsanet` places them:
             "010", "101", "111" or names of blocks. The baseline has none.
 
     Returns:

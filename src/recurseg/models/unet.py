@@ -106,7 +106,7 @@ def unet(
         norm: Normalisation between convolution and ReLU; the paper has none.
         dropout: Probability in [0, 1), after the two coarsest encoder blocks as in the published network.
         init: Weights of the convolutions: "he" or "orthogonal".
-        slice_attention: After which blocks columns and then rows attend to one another, as `rsanet` places them:
+        slice_attention: After which blocks rows and then columns attend to one another, as `rsanet` places them:
             "010", "101", "111" or names of blocks. The paper has none.
 
     Returns:
