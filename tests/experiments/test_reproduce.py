@@ -12,10 +12,10 @@ import yaml
 
 from recurseg.cli.main import main
 from recurseg.data.phantoms import write_phantom
-from recurseg.errors import ConfigError
+from recurseg.errors import ConfigError, ResourceError
 from recurseg.evaluation import METRICS
 from recurseg.evaluation.cardiac import QUANTITIES
-from recurseg.experiments import find_table, list_tables, reproduce
+from recurseg.experiments import find_table, list_tables, reproduce, sources
 from recurseg.experiments.completion import ACCURACY
 from recurseg.experiments.ledger import Result
 from recurseg.experiments.show import markdown, values
@@ -150,3 +150,17 @@ def test_stored_rows_are_not_stale(id, tmp_path):
     rows = [row.id for row in table.rows if any((results / id).glob(f"*/small/{row.id}.json"))]
     entries = list(reproduce(table, rows=rows, data=data, results=results, work=tmp_path, run=False))
     assert {entry.row.id: entry.state for entry in entries} == dict.fromkeys(rows, "done")
+
+
+def test_a_phantom_that_another_process_made_meanwhile_is_taken(tmp_path, monkeypatch):
+    table = find_table("rsanet/table1")
+
+    def slower(name, folder, **_):
+        write_phantom(name, folder, cases=1, size=(12, 48, 36))
+        raise ResourceError(f"{folder}: cannot be written")
+
+    monkeypatch.setattr(sources, "write_phantom", slower)
+    assert sources.find_data(table, "smoke", None, tmp_path)[1].is_dir()
+    monkeypatch.setattr(sources, "write_phantom", lambda name, folder, **_: slower(name, folder.with_name("other")))
+    with pytest.raises(ResourceError):
+        sources.find_data(table, "smoke", None, tmp_path / "again")

@@ -9,7 +9,7 @@ from recurseg.data.layouts.files import As
 from recurseg.data.manifest import MANIFEST_NAME, DatasetManifest, read_manifest, relocate, write_manifest
 from recurseg.data.phantoms import write_phantom
 from recurseg.data.phantoms.cardiac_files import CINE_MANIFEST
-from recurseg.errors import ConfigError, RecursegError
+from recurseg.errors import ConfigError, RecursegError, ResourceError
 from recurseg.experiments.digits import write_digits
 from recurseg.experiments.table import Place, Scale, Source, Table
 
@@ -81,5 +81,9 @@ def _phantom(name: str, source: Place, scale: Scale, work: Path) -> Path:
     if not folder.exists() and name == "digits":
         write_digits(folder)
     elif not folder.exists():
-        write_phantom(name, folder, cases=source.cases, size=source.size)
+        try:
+            write_phantom(name, folder, cases=source.cases, size=source.size)
+        except ResourceError:
+            if not folder.exists():  # else another process, which runs another row, was quicker
+                raise
     return folder
