@@ -16,7 +16,7 @@ from recurseg.models import create_model
 from recurseg.preprocess import Preprocessing
 from recurseg.training.memory import PeakMemory
 
-MODALITIES = ["flair", "t1", "t2"]
+MODALITIES = ["FLAIR", "T1", "T2"]
 LARGEST = (60, 260, 320)
 """Sections, rows and columns of the largest volumes of Zhang et al. 2019."""
 WHAT = (
