@@ -56,9 +56,26 @@ def test_the_state_carries_a_sweep_on():
     assert not torch.allclose(model(image, states), fresh)
 
 
+def test_less_memory_changes_nothing_in_what_is_learnt():
+    image, gradients = torch.randn(1, 1, 3, 9, 8), []
+    for memory in ("full", "low"):
+        torch.manual_seed(0)
+        model = create_model("pyramid_lstm", in_channels=1, num_classes=2, memory=memory, **SMALL)
+        model(image).square().sum().backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    torch.testing.assert_close(*gradients)
+
+
 @pytest.mark.parametrize(
     "options",
-    [{"kernel": 4}, {"pixelwise": (3,)}, {"init": "ones"}, {"block": (1, 1, 1, 1)}, {"spatial_dims": 1}],
+    [
+        {"kernel": 4},
+        {"pixelwise": (3,)},
+        {"init": "ones"},
+        {"memory": "none"},
+        {"block": (1, 1, 1, 1)},
+        {"spatial_dims": 1},
+    ],
     ids=str,
 )
 def test_impossible_options_are_one_clear_line(options):

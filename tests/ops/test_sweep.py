@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from recurseg.ops.sweep import fast, reference
+from recurseg.ops.sweep import fast, reference, scan
 
 torch.manual_seed(0)
 
@@ -31,14 +31,63 @@ def tensors(args):
     return [t for t in plain if t is not None] + [t for pair in states or () for t in pair]
 
 
+@pytest.fixture(params=[1, 2], ids=["one_thread", "two_threads"])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("state", [False, True], ids=["fresh", "state"])
 @pytest.mark.parametrize("bias", [0, 1, 2], ids=["no_bias", "one_bias", "two_biases"])
 @pytest.mark.parametrize("spatial", [(5, 4), (1, 7), (3, 5, 4), (1, 1, 1), (2, 1, 6)], ids=str)
 def test_fast_equals_the_paper_s_equations_in_outputs_states_and_gradients(spatial, bias, state):
-    args = arguments(spatial, bias=bias, state=state, dtype=torch.float32)
+    check(arguments(spatial, bias=bias, state=state, dtype=torch.float32))
+
+
+@pytest.mark.parametrize("at_once", [1, 10**9], ids=["plane_by_plane", "whole"])
+@pytest.mark.parametrize("small_plane", [0, 10**9], ids=["apart", "in_step"])
+@pytest.mark.parametrize("memory", ["full", "low"])
+@pytest.mark.parametrize("channels", [3, 9], ids=["few_channels", "many_channels"])
+@pytest.mark.parametrize("state", [False, True], ids=["fresh", "state"])
+@pytest.mark.usefixtures("threads")
+def test_blocks_pairs_and_recomputed_gates_change_nothing(monkeypatch, at_once, small_plane, memory, channels, state):
+    monkeypatch.setitem(scan._AT_ONCE, "cpu", at_once)
+    monkeypatch.setattr(fast, "_SMALL_PLANE", small_plane)
+    check(arguments((3, 5, 4), channels=channels, bias=2, state=state, dtype=torch.float32), memory=memory)
+
+
+def test_low_memory_keeps_a_third_of_what_the_gates_take():
+    def kept(memory):
+        x, *weights, bx, bh, _ = arguments((4, 16, 16), width=8, bias=2, dtype=torch.float32)
+        total, _ = fast.pyramid_sweep(x, *weights, bx, bh, memory=memory)
+        return sum(tensor.nbytes for tensor in total.grad_fn.saved_tensors)
+
+    assert kept("low") < 0.4 * kept("full")
+
+
+@pytest.mark.parametrize("spatial", [(2, 3, 3), (3, 2, 5), (1, 1, 2)], ids=str)
+def test_planes_may_be_narrower_than_the_kernel(spatial):
+    check(arguments(spatial, channels=9, width=3, kernel=7, dtype=torch.float32))
+
+
+@pytest.mark.parametrize("without", [torch.no_grad, torch.inference_mode])
+def test_nothing_is_kept_without_gradients(monkeypatch, without):
+    seen = []
+    monkeypatch.setattr(
+        fast, "scan_forward", lambda *args, **kept: seen.append(kept) or scan.scan_forward(*args, **kept)
+    )
+    with without():
+        fast.pyramid_sweep(*arguments((3, 5, 4), dtype=torch.float32))
+    assert seen
+    assert not any(wanted for kept in seen for wanted in kept.values())
+
+
+def check(args, **options):
     outputs = []
     for op in (reference, fast):
-        total, finals = op.pyramid_sweep(*args)
+        total, finals = op.pyramid_sweep(*args, **(options if op is fast else {}))
         loss = total.square().sum() + sum((h * 0.3 + c.square()).sum() for h, c in finals)
         gradients = torch.autograd.grad(loss, tensors(args), allow_unused=True)
         outputs.append([total, *itertools.chain(*finals), *gradients])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -52,6 +54,18 @@ class ConvLSTM(nn.Module):
         return hidden, final
 
 
+class BothWays(NamedTuple):
+    """What two ConvLSTMs that read some slices both ways know of the others.
+
+    Attributes:
+        before: Hidden and cell map of the one that reads forth, after the slice before the first; None: zero.
+        behind: Those of the one that reads back, after the slice behind the last; None: zero.
+    """
+
+    before: State | None
+    behind: State | None
+
+
 class BidirectionalConvLSTM(nn.Module):
     """Two ConvLSTMs, first to last and last to first; a slice's hidden maps of both stand side by side.
 
@@ -68,9 +82,32 @@ class BidirectionalConvLSTM(nn.Module):
         self.forth = ConvLSTM(in_channels, width, kernel=kernel)
         self.back = ConvLSTM(in_channels, width, kernel=kernel)
 
-    def forward(self, x: Float[Tensor, "b c d h w"]) -> Float[Tensor, "b two_o d h w"]:
-        """Returns the hidden maps of all slices."""
-        return torch.cat([self.forth(x)[0], self.back(x.flip(2))[0].flip(2)], dim=1)
+    def forward(
+        self, x: Float[Tensor, "b c d h w"], state: BothWays | None = None
+    ) -> tuple[Float[Tensor, "b two_o d h w"], BothWays]:
+        """Computes the hidden maps of all slices.
+
+        Args:
+            x: Maps of the slices.
+            state: What is known of the slices before and behind these.
+
+        Returns:
+            Hidden maps, and what is known so far of those around the slices that come next: nothing of what is
+            behind them, which `behind` reads.
+        """
+        before, behind = (None, None) if state is None else state
+        forth, final = self.forth(x, before)
+        back, _ = self.back(x.flip(2), behind)
+        return torch.cat([forth, back.flip(2)], dim=1), BothWays(final, None)
+
+    def behind(self, x: Float[Tensor, "b c d h w"], state: State | None = None) -> State:
+        """What the slices in front of these need of them: the state of the ConvLSTM that reads back.
+
+        Args:
+            x: Maps of the slices.
+            state: The same of the slices behind these; None: there are none.
+        """
+        return self.back(x.flip(2), state)[1]
 
 
 class SequenceToSequence(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from recurseg.ops.sweep import State, pyramid_sweep
+from recurseg.ops.sweep import Memory, State, pyramid_sweep
 
 
 class PyramidSweep(nn.Module):
@@ -22,6 +22,8 @@ class PyramidSweep(nn.Module):
         dropout: Probability with which input channels are dropped (non-recurrent connections only).
         init: "uniform": all parameters U(−0.1, 0.1), the paper's; "orthogonal": recurrent weights orthogonal,
             input weights Glorot-uniform with the fan of one gate, biases zero.
+        memory: "full", or "low" for training in a third of the memory with a third more arithmetic: gates are
+            computed again for the backward pass.
 
     Source: Stollenga et al. 2015, eq. 7-13.
     """
@@ -37,8 +39,10 @@ class PyramidSweep(nn.Module):
         forget_bias: float = 0.0,
         dropout: float = 0.0,
         init: str = "uniform",
+        memory: Memory = "full",
     ) -> None:
         super().__init__()
+        self.memory: Memory = memory
         directions, window = 2 * spatial_dims, (kernel,) * (spatial_dims - 1)
         self.weight_x = nn.Parameter(torch.empty(directions, 4 * width, in_channels, *window))
         self.weight_h = nn.Parameter(torch.empty(directions, 4 * width, width, *window))
@@ -73,7 +77,7 @@ class PyramidSweep(nn.Module):
     ) -> tuple[Float[Tensor, "b o *spatial"], list[State]]:
         """Returns the summed hidden states and each direction's final `(h, c)`."""
         x = self.dropout(x)
-        return pyramid_sweep(x, self.weight_x, self.weight_h, self.bias_x, self.bias_h, state)
+        return pyramid_sweep(x, self.weight_x, self.weight_h, self.bias_x, self.bias_h, state, self.memory)
 
     def hidden(self, x: Float[Tensor, "b c *spatial"], direction: int) -> Float[Tensor, "b o *spatial"]:
         """Returns the hidden states of one direction alone; those of all directions sum to the layer's output.
@@ -91,5 +95,6 @@ class PyramidSweep(nn.Module):
             self.weight_h[only],
             self.bias_x[only],
             None if self.bias_h is None else self.bias_h[only],
+            memory=self.memory,
         )
         return (hidden.flip(2) if backward else hidden).movedim(2, 2 + axis)

@@ -43,7 +43,7 @@ class _Tape(NamedTuple):
     memory: list[fast.Tape]  # of the turns that were taken
 
 
-def _scan(x: Tensor, w: _Weights, past: Tensor, cell: Tensor, memory: Memory, reading: Reading):
+def _scan(x: Tensor, w: _Weights, past: Tensor, cell: Tensor, memory: Memory, reading: Reading, *, keep: bool):
     """Outputs `(A, B, T, d)`, the last `past` and cells, the memory, and the tapes.
 
     Args:
@@ -53,6 +53,7 @@ def _scan(x: Tensor, w: _Weights, past: Tensor, cell: Tensor, memory: Memory, re
         cell: `(A, B, d)`.
         memory: Of batch B where it is shared, of batch A B where each actor has its own.
         reading: How actors read.
+        keep: Whether tapes are wanted.
     """
     clocks, actors, batch, size = *x.shape[:3], x.shape[3] // 4
     turns = actors * batch // len(memory.content)
@@ -77,7 +78,8 @@ def _scan(x: Tensor, w: _Weights, past: Tensor, cell: Tensor, memory: Memory, re
         read = _merge(heads, w, reading)
         mapped = torch.cat([o * tanh_cell, read], dim=2)
         output = torch.baddbmm(w.output_bias, mapped, w.output, out=outputs[clock])
-        tapes.append(_Tape(gates, past, before, cell, tanh_cell, heads, mapped, turn_tapes))
+        if keep:
+            tapes.append(_Tape(gates, past, before, cell, tanh_cell, heads, mapped, turn_tapes))
         past = torch.cat([read, mapped[..., :size] if reading.feed_hidden else output], dim=2)
     return outputs, past, cell, memory, tapes
 
@@ -169,8 +171,8 @@ class _ReadSequences(torch.autograd.Function):
     ):
         ctx.reading, ctx.weights = reading, _Weights(*w)
         start = memory._replace(content=content)
-        outputs, past, cell, left, tapes = _scan(x, ctx.weights, past, cell, start, reading)
-        ctx.tapes = tapes if any(ctx.needs_input_grad) else None
+        keep = any(ctx.needs_input_grad)
+        outputs, past, cell, left, ctx.tapes = _scan(x, ctx.weights, past, cell, start, reading, keep=keep)
         finals = [tensor.clone() for tensor in (past, cell, *left[:3])]  # an output may not be an input
         ctx.mark_non_differentiable(*finals[3:])
         return outputs, *finals

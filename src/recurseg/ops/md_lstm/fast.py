@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from recurseg.ops.md_lstm.diagonals import Diagonals, diagonals, gather
 from recurseg.ops.md_lstm.reference import CELL_LIMIT
 from recurseg.ops.parallel import run_parallel
+from recurseg.ops.recording import as_recorded
 
 
 def _scan(rows: Tensor, weight_x: Tensor, weight_h: Tensor, bias: Tensor, table: Diagonals) -> tuple[Tensor, ...]:
@@ -135,5 +136,5 @@ def md_lstm(x: Tensor, weight_x: Tensor, weight_h: Tensor, bias: Tensor) -> Tens
     """
     dtype = torch.promote_types(x.dtype, torch.float32)
     with torch.autocast(x.device.type, enabled=False):
-        total = _MDLSTM.apply(*(part.to(dtype) for part in (x, weight_x, weight_h, bias)))
+        total = _MDLSTM.apply(*as_recorded(part.to(dtype) for part in (x, weight_x, weight_h, bias)))
     return total.to(x.dtype)
