@@ -47,10 +47,10 @@ def steps(size: Size, channels: int = CHANNELS, device: str = "cpu") -> dict[str
     """Returns a training step of every block that can take a volume of this size, by name."""
     volume = torch.randn(1, channels, *size, device=device)
     able = {name: block for name, block in BLOCKS.items() if prod(size) <= MOST[device][name]}
-    return {name: training_of(_lively(block(channels)).to(device), volume) for name, block in able.items()}
+    return {name: training_of(lively(block(channels)).to(device), volume) for name, block in able.items()}
 
 
-def _lively(block: nn.Module) -> nn.Module:
+def lively(block: nn.Module) -> nn.Module:
     """The block as if trained: fresh, its answer is multiplied by zero."""
     for parameter in block.parameters():
         nn.init.uniform_(parameter, -0.1, 0.1)

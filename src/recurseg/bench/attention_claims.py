@@ -16,9 +16,9 @@ from math import prod
 import numpy as np
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from recurseg.bench.attention import BLOCKS, DEVICES, SECONDS, Size, step_peaks, step_seconds
+from recurseg.bench.multiply_adds import counted
 from recurseg.bench.registry import Measurement, benchmark
 
 LESS_MEMORY = 28
@@ -62,13 +62,11 @@ def map_multiply_adds(size: Size, channels: int, *, inner: int) -> dict[str, int
 def step_multiply_adds(name: str, size: Size, channels: int) -> int:
     """Multiply-adds of all matrix products in a training step of a whole block, counted without computing it."""
 
-    def in_place(onto: Sequence[int], a: Sequence[int], b: Sequence[int], **how: object) -> int:
-        return 2 * prod(a) * b[-1]
-
-    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.baddbmm_: in_place})
-    with FakeTensorMode(), counter:
+    def work() -> None:
         BLOCKS[name](channels)(torch.empty(1, channels, *size, requires_grad=True)).sum().backward()
-    return counter.get_total_flops() // 2
+
+    with FakeTensorMode():
+        return counted(work)
 
 
 def memory_claim(places: Sequence[Place] = PLACES, *, device: str = "cpu") -> Measurement:

@@ -1,4 +1,4 @@
-"""How time grows with the number of voxels."""
+"""How time grows with size."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from recurseg.bench.timing import SECONDS, take_turns
 
 
 def measure_growth(
-    works: Sequence[Callable[[], object]], voxels: Sequence[int], *, seconds: float = SECONDS
+    works: Sequence[Callable[[], object]], sizes: Sequence[int], *, of: str = "voxels", seconds: float = SECONDS
 ) -> Measurement:
     """Times the same work on images of growing size.
 
     Args:
         works: One for each size.
-        voxels: Voxels of each size.
+        sizes: What grows, for each.
+        of: What that is.
         seconds: About how long it takes.
 
     Returns:
-        For each round the exponent p of `time ~ voxels^p`, fitted in logarithms; the curve has the medians.
+        For each round the exponent p of `time ~ size^p`, fitted in logarithms; the curve has the medians.
     """
     taken = take_turns(works, seconds=seconds)
-    curve = list(zip(voxels, np.median(taken, axis=0).tolist(), strict=True))
-    return Measurement([fit_exponent(voxels, times) for times in taken], curve)
+    curve = list(zip(sizes, np.median(taken, axis=0).tolist(), strict=True))
+    picture = f"growth_{of.replace(' ', '_')}"
+    return Measurement([fit_exponent(sizes, times) for times in taken], curve, picture, size=of)
 
 
 def fit_exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+import torch
 
 from recurseg.errors import ConfigError, did_you_mean
 
 MODULES = (
     "recurseg.bench.recurrences",
     "recurseg.bench.bound",
+    "recurseg.bench.busy",
+    "recurseg.bench.low_memory",
     "recurseg.bench.memory",
     "recurseg.bench.volume",
+    "recurseg.bench.stream",
+    "recurseg.bench.out_of_core",
     "recurseg.bench.attention",
     "recurseg.bench.attention_claims",
+    "recurseg.bench.growths",
+    "recurseg.bench.start",
+    "recurseg.bench.gpu",
+    "recurseg.bench.ops",
+    "recurseg.bench.models",
 )
 """Modules that register benchmarks, in the order in which these are run."""
 
@@ -27,9 +40,10 @@ class Measurement:
 
     Attributes:
         samples: The value, once a round; a single one where nothing varies.
-        curve: (voxels, what grows) where the value is a growth.
+        curve: (size, what grows) where the value is a growth.
         picture: The picture that shows the curve, beside others of its kind.
         quantity: What grows, with its unit.
+        size: What it grows with.
         verdict: What the numbers say of a published claim, in words.
     """
 
@@ -37,6 +51,7 @@ class Measurement:
     curve: Sequence[tuple[int, float]] = ()
     picture: str = "growth"
     quantity: str = "seconds (median)"
+    size: str = "voxels"
     verdict: str = ""
 
 
@@ -48,12 +63,13 @@ class Benchmark:
     """One thing to measure.
 
     Attributes:
-        id: What `recurseg bench` calls it.
+        id: What `recurseg bench` calls it; colons part the names of the groups it belongs to.
         unit: Of its value, such as "ratio" or "steps".
         what: What is measured, at which size, in one line.
         measure: Measures it; under 20 s on two quiet cores.
         needs: A package that it compares with and that recurseg does not depend on; None where there is none.
         long: Whether it takes minutes instead, and is not among all but measured where it is named.
+        gpu: Whether it runs on a CUDA device.
     """
 
     id: str
@@ -62,11 +78,16 @@ class Benchmark:
     measure: Callable[[], Measurement]
     needs: str | None = None
     long: bool = False
+    gpu: bool = False
 
     @property
-    def possible(self) -> bool:
-        """Whether what it needs is installed."""
-        return self.needs is None or importlib.util.find_spec(self.needs) is not None
+    def obstacle(self) -> str:
+        """Why it cannot run here and what to do; empty where it can."""
+        if self.gpu and not torch.cuda.is_available():
+            return "needs a CUDA device: run it on a machine that has one"
+        if self.needs is not None and importlib.util.find_spec(self.needs) is None:
+            return f"compares with the package {self.needs}: install it"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -100,40 +121,62 @@ _benchmarks: dict[str, Benchmark] = {}
 
 
 def benchmark(
-    id: str, *, unit: str, what: str, needs: str | None = None, long: bool = False
+    id: str, *, unit: str, what: str, needs: str | None = None, long: bool = False, gpu: bool = False
 ) -> Callable[[Measure], Measure]:
     """Makes a function that measures something a benchmark.
 
     Args:
-        id: Unique; lower case with underscores.
+        id: Unique; lower case with underscores, colons between groups.
         unit: Of the samples that it returns.
         what: What is measured, at which size, in one line.
         needs: A package beyond recurseg's own that it compares with.
         long: Whether it takes minutes.
+        gpu: Whether it runs on a CUDA device.
 
     Returns:
         A decorator that returns what it decorates, a function without arguments.
     """
 
     def decorate(measure: Measure) -> Measure:
-        _benchmarks[id] = Benchmark(id, unit, what, measure, needs, long)
+        _benchmarks[id] = Benchmark(id, unit, what, measure, needs, long, gpu)
         return measure
 
     return decorate
 
 
 def benchmarks(ids: Sequence[str] = ()) -> list[Benchmark]:
-    """Returns the benchmarks of these ids, or all whose packages are installed but those that take minutes.
+    """Returns the benchmarks that are asked for.
+
+    Args:
+        ids: Ids, or names of groups: "models:small" is all whose ids begin with "models:small:" and that can run
+            here. None: all that can run here but those that take minutes.
 
     Raises:
-        ConfigError: If an id is unknown, or needs a package that is not installed.
+        ConfigError: If an id is unknown, or what it needs is not there.
     """
     for module in MODULES:
         importlib.import_module(module)
-    for id in ids:
-        if id not in _benchmarks:
-            raise ConfigError(f"unknown benchmark '{id}'{did_you_mean(id, _benchmarks)}")
-        if not _benchmarks[id].possible:
-            raise ConfigError(f"benchmark '{id}' compares with the package {_benchmarks[id].needs}: install it")
-    short = [id for id, found in _benchmarks.items() if found.possible and not found.long]
-    return [_benchmarks[id] for id in dict.fromkeys(ids or short)]
+    if not ids:
+        return [found for found in _benchmarks.values() if not found.obstacle and not found.long]
+    return list(dict.fromkeys(found for id in ids for found in _named(id)))
+
+
+def _named(id: str) -> list[Benchmark]:
+    if id in _benchmarks:
+        found = _benchmarks[id]
+        if found.obstacle:
+            raise ConfigError(f"benchmark '{id}' {found.obstacle}")
+        return [found]
+    group = [found for name, found in _benchmarks.items() if name.startswith(f"{id}:")]
+    if not group:
+        raise ConfigError(f"unknown benchmark '{id}'{did_you_mean(id, [*_benchmarks, *_groups()])}")
+    if obstacles := [found.obstacle for found in group if found.obstacle]:
+        group = [found for found in group if not found.obstacle]
+        if not group:
+            raise ConfigError(f"benchmarks '{id}': each {obstacles[0]}")
+    return group
+
+
+def _groups() -> list[str]:
+    """Every name before a colon, such as "models" and "models:small"."""
+    return list(dict.fromkeys(id[: colon.start()] for id in _benchmarks for colon in re.finditer(":", id)))

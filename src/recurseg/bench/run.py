@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from recurseg.bench.plot import plot_growth
+from recurseg.bench.plot import plot_bounds, plot_growth
 from recurseg.bench.registry import Result, benchmarks
 from recurseg.data.files import require_writable, write_json, write_text
 from recurseg.training.provenance import machine, versions
@@ -20,9 +20,9 @@ def run_benchmarks(
     """Measures how fast the networks are here and now.
 
     Args:
-        ids: Which benchmarks; none means all.
-        out: Folder for `bench.json` (results with every sample, machine, versions) and, where growths were
-            measured, their pictures, such as `growth.svg`.
+        ids: Which benchmarks or groups of them; none means all that take less than a minute.
+        out: Folder for `bench.json` (results with every sample, machine, versions) and pictures of growths and of
+            what was measured against its bound.
         progress: Called with how many are done, how many there are, and the id of the next.
 
     Returns:
@@ -55,5 +55,5 @@ def _write(results: Sequence[Result], out: Path) -> None:
         for result in results
     }
     write_json(out / "bench.json", {"results": found, "machine": machine(), "versions": versions()})
-    for name, picture in plot_growth(results).items():
+    for name, picture in (plot_growth(results) | plot_bounds(results)).items():
         write_text(out / f"{name}.svg", picture)

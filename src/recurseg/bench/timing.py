@@ -10,26 +10,33 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from recurseg.training.allocation import keep_freed_memory
+
 SECONDS = 8.0
 """Time that a comparison takes, warm-up left out."""
-_LEAST_ROUNDS, _MOST_ROUNDS = 5, 50
+LEAST_ROUNDS, MOST_ROUNDS = 5, 50
 
 
 def take_turns(
-    works: Sequence[Callable[[], object]], *, seconds: float = SECONDS
+    works: Sequence[Callable[[], object]], *, seconds: float = SECONDS, least: int = LEAST_ROUNDS
 ) -> Float[np.ndarray, "rounds works"]:
     """Times pieces of work in turns, after one round that does not count.
 
+    From then on the process keeps the memory that it frees, as a training does: else most of what is timed of small
+    work is the system handing out pages.
+
     Args:
         works: What to time; every other round goes through them backward.
-        seconds: About how long all rounds take; at least 5 and at most 50 rounds are made.
+        seconds: About how long all rounds take; at most 50 rounds are made.
+        least: How many rounds are made in any case.
 
     Returns:
         Seconds of each work, a row a round.
     """
+    keep_freed_memory()
     rounds: list[list[float]] = []
     begun = time.perf_counter()
-    while len(rounds) <= _LEAST_ROUNDS or (time.perf_counter() - begun < seconds and len(rounds) <= _MOST_ROUNDS):
+    while len(rounds) <= least or (time.perf_counter() - begun < seconds and len(rounds) <= MOST_ROUNDS):
         taken = [0.0] * len(works)
         for number in range(len(works)) if len(rounds) % 2 else reversed(range(len(works))):
             taken[number] = _seconds(works[number])

@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 
 def bench(
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="What to measure, by id. Default: all.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID]...",
+            help="What to measure: ids, or groups such as ops:small, models:small:shamann or models:paper, "
+            "which takes hours. Default: all but what takes a minute or more.",
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for bench.json and pictures of growth.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for bench.json and pictures.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Measure speed against the arithmetic bound and against peers, and how time grows with size."""
+    """Measure time and memory against the arithmetic bound and against peers, and how they grow with size."""
     from recurseg.bench import run_benchmarks
 
     with _progress() as progress:
@@ -35,7 +40,11 @@ def bench(
     from rich.console import Console
 
     console = Console()
-    console.print(_table(results))
+    single = [result for result in results if ":" not in result.benchmark.id]
+    if single:
+        console.print(_table(single))
+    if compared := [result for result in results if ":" in result.benchmark.id]:
+        console.print(_comparison(compared))
     for result in results:
         if result.measurement.verdict:
             console.print(f"\n{result.benchmark.id}: {result.measurement.verdict}", highlight=False)
@@ -47,10 +56,27 @@ def bench(
 def _progress() -> Iterator[Callable[[int, int, str], None]]:
     """A bar with the benchmark at work, gone when done."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=1) as bar:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(
+        *columns, console=Console(stderr=True), transient=True, refresh_per_second=1, speed_estimate_period=600
+    )
+    with bar:
         task = bar.add_task("measuring", total=None)
         yield lambda done, total, id: bar.update(task, completed=done, total=total, description=id)
 
@@ -69,4 +95,22 @@ def _table(results: list[Result]) -> Table:
         table.add_row(
             result.benchmark.id, f"{result.value:.4g}", spread, result.benchmark.unit, result.benchmark.what
         )
+    return table
+
+
+def _comparison(results: list[Result]) -> Table:
+    """A row a layer or network and mode, a column what is said of it."""
+    from rich.table import Table
+
+    rows: dict[str, dict[str, Result]] = {}
+    for result in results:
+        row, _, column = result.benchmark.id.rpartition(":")
+        rows.setdefault(row, {})[column] = result
+    units = {id.rpartition(":")[2]: unit for id, unit in ((r.benchmark.id, r.benchmark.unit) for r in results)}
+    table = Table(box=None, header_style="bold", caption="textbook, rival: theirs over ours; medians")
+    table.add_column("", no_wrap=True)
+    for column, unit in units.items():
+        table.add_column(f"{column.replace('_', ' ')}\n{unit}", justify="right")
+    for row, found in rows.items():
+        table.add_row(row, *(f"{found[column].value:.3g}" if column in found else "" for column in units))
     return table
