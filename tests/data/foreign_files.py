@@ -69,8 +69,9 @@ def as_ordinary_user(folder: Path) -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
+    while not folder.stat().st_mode & 0o001:
+        folder.chmod(0o755)
+        folder = folder.parent
     os.seteuid(65534)
     try:
         yield

@@ -172,7 +172,7 @@ def test_maps_of_a_cine_have_their_classes_behind_time(tmp_path):
 @pytest.mark.parametrize("suffix", [".mha", ".tif", ".png"])
 def test_formats_without_time_refuse_a_cine(tmp_path, suffix):
     source = open_volume(save_film(tmp_path / "a.nii.gz"))
-    with pytest.raises(ConfigError, match=r"frames of a cine: choose \.nii\.gz or \.h5"):
+    with pytest.raises(ConfigError, match=r"frames of a cine: choose \.nii\.gz, \.h5 or \.zarr"):
         write_like(tmp_path / "b", np.zeros(FILM.shape, np.uint8), source, suffix)
 
 

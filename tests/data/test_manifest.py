@@ -68,7 +68,7 @@ def test_schema_version_stands_first_and_numbers_stay_numbers(tmp_path):
         ({"modalitis": ["T1"]}, "unknown key 'modalitis'; did you mean 'modalities'?"),
         (
             {"cases": [{"id": "a", "images": {"T1": "a"}, "lable": "b"}]},
-            "cases[0]: unknown key 'lable'; did you mean 'label'",
+            "unknown key 'cases.0.lable'; did you mean 'label'",
         ),
         ({"cases": [{"id": 1, "images": {"T1": "a"}}]}, "write it in quotes"),
         ({"cases": []}, "cases"),

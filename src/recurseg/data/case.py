@@ -47,7 +47,7 @@ class Volume:
             format has no world.
         path: The file or folder it came from.
         format: "nifti", "tiff", "image" (one 2-D file), "folder" (a stack of 2-D files), "itk", "dicom", "idx",
-            "hdf5" or "array".
+            "hdf5", "zarr" or "array".
         stack_axis: Axis along which sections were stacked, where the format knows it.
         spacing_known: False where the format carries no spacing and 1 mm stands in.
         notes: What reading decided and the user should know ("length-1 axis squeezed").

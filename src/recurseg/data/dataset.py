@@ -13,6 +13,7 @@ from recurseg.data.case_files import open_case
 from recurseg.data.dataset_notes import missing_modalities, notes_of_readers
 from recurseg.data.formats import DEFAULT_MAX_BYTES
 from recurseg.data.formats.hdf5 import split_address
+from recurseg.data.formats.zarr import is_store
 from recurseg.data.grid import grid_problem
 from recurseg.data.labels import class_labels, complete_map, count_values, infer_classes
 from recurseg.data.layouts.files import As, natural
@@ -164,6 +165,8 @@ def find_manifest(path: Path, as_: As | None = None) -> tuple[Path, DatasetManif
         ConfigError: A mistake in `dataset.yaml`, or `as_` beside one.
     """
     path = path.expanduser().absolute()
+    if is_store(path):
+        return path.parent, layouts.single_file(path)
     written = path / MANIFEST_NAME if path.is_dir() else path
     if written.suffix in (".yaml", ".yml") and written.is_file():
         if as_ is not None:

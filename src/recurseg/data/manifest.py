@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 
 from recurseg.data.case import IGNORE
 from recurseg.data.files import write_text
-from recurseg.errors import ConfigError, did_you_mean
+from recurseg.errors import ConfigError, did_you_mean, first_problem
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "dataset.yaml"
@@ -178,7 +178,7 @@ def read_manifest(path: Path) -> DatasetManifest:
     try:
         return DatasetManifest.model_validate(_migrate(document, path))
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_first_problem(error)}") from None
+        raise ConfigError(f"{path}: {first_problem(error, DatasetManifest)}") from None
 
 
 def write_manifest(manifest: DatasetManifest, path: Path) -> None:
@@ -276,17 +276,3 @@ def _migrate(document: dict[str, Any], path: Path) -> dict[str, Any]:
         document = _MIGRATIONS[version](document)
         version += 1
     return {**document, "schema_version": SCHEMA_VERSION}
-
-
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors()[0]
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-    if first["type"] == "extra_forbidden":
-        parent, _, key = place.rpartition(".")
-        known = CaseEntry.model_fields if parent.startswith("cases") else DatasetManifest.model_fields
-        return f"{parent + ': ' if parent else ''}unknown key '{key}'{did_you_mean(key, known)}"
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    if first["type"] == "string_type":
-        message += f", not {first['input']!r}: write it in quotes"
-    return f"{place}: {message}" if place else message

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +14,11 @@ from torch import nn
 
 from recurseg.data.case import Case, Volume
 from recurseg.errors import ConfigError, DataError, ResourceError
+from recurseg.inference.bounded import bounded_by_itself, predict_arrays
 from recurseg.inference.cine import predict_prepared
 from recurseg.inference.classify import classify, whole_image
 from recurseg.inference.components import keep_largest_component
+from recurseg.inference.memory import parse_bytes
 from recurseg.inference.package import SPEC_NAME, PackageSpec, load_package
 from recurseg.inference.tiling import Precision
 from recurseg.models import accepts_missing
@@ -73,6 +76,7 @@ class Segmenter:
         probabilities: bool = False,
         flips: bool = False,
         keep_largest: bool = False,
+        max_ram: int | str | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Prediction:
         """Predicts one case.
@@ -84,6 +88,9 @@ class Segmenter:
             probabilities: Whether to return class probabilities too.
             flips: Whether to average over mirror images: 2^axes times the work, often a little better.
             keep_largest: Whether to keep only the largest connected piece of each foreground class.
+            max_ram: The most memory that the program may hold meanwhile, interpreter and libraries included: bytes,
+                or a size such as "2GB". The image is then read piece by piece, and labels and probabilities lie on
+                disk (`numpy.memmap`). None: as much as it takes, or what is free where that is not enough.
             progress: Called with the fraction done, in (0, 1].
 
         Returns:
@@ -91,7 +98,8 @@ class Segmenter:
 
         Raises:
             DataError: A modality is missing, voxels are NaN, or the path cannot be read as an image.
-            ConfigError: The path holds several cases, or something of classes was asked of a model of regression.
+            ConfigError: The path holds several cases, or something of classes was asked of a model of regression; or
+                `max_ram` is no size, or cannot be kept by this model.
             ResourceError: Not enough memory.
         """
         if self.spec.task == "classification" and keep_largest:
@@ -103,8 +111,15 @@ class Segmenter:
         elif not isinstance(case, Case):
             case = _case_at(Path(case))
         case = match_modalities(case, self.spec.modalities, missing=accepts_missing(self.model))
-        case = case if self.given is None else _without(case, self.given)
-        with _out_of_memory(case, self.spec):
+        case = without(case, self.given)
+        limit = bounded_by_itself(self, case) if max_ram is None else parse_bytes(max_ram)
+        if limit is not None:
+            options: dict[str, Any] = {"flips": flips, "keep_largest": keep_largest, "max_ram": limit}
+            if progress:
+                options["progress"] = progress
+            with out_of_memory(case, self.spec):
+                return Prediction(*predict_arrays(self, case, probabilities=probabilities, **options), case)
+        with out_of_memory(case, self.spec):
             prepared = prepare(replace(case, label=None), self.spec.preprocessing, modalities=self.spec.modalities)
             if self.spec.task == "classification":
                 image = whole_image(prepared.image, case.id)
@@ -225,8 +240,10 @@ def match_modalities(case: Case, modalities: Sequence[str], *, missing: bool = F
     return replace(case, modalities=tuple(modalities))
 
 
-def _without(case: Case, given: Sequence[str]) -> Case:
-    """The case with some of its modalities."""
+def without(case: Case, given: Sequence[str] | None) -> Case:
+    """The case with some of its modalities; None: with all."""
+    if given is None:
+        return case
     images = {name: volume for name, volume in case.images.items() if name in given}
     if not images:
         raise DataError(f"case {case.id}: has none of {', '.join(given)}, only {', '.join(case.images)}")
@@ -267,7 +284,8 @@ def _case_of_array(array: np.ndarray, modalities: Sequence[str], spacing: Sequen
 
 
 @contextmanager
-def _out_of_memory(case: Case, spec: PackageSpec) -> Iterator[None]:
+def out_of_memory(case: Case, spec: PackageSpec) -> Iterator[None]:
+    """Turns a lack of memory inside the block into a ResourceError that says what to do."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Literal
 
 import numpy as np
@@ -61,7 +61,7 @@ def predict_probabilities(
     probabilities = predict_batch(
         model,
         batch,
-        window=_window_of(window, batch.ndim - 2),
+        window=window_of(window, batch.ndim - 2),
         overlap=overlap,
         flips=flips,
         precision=precision,
@@ -104,14 +104,47 @@ def predict_batch(
     """
     from monai.inferers.utils import sliding_window_inference
 
-    was_training = model.training
-    model.eval()
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     sizes = tuple(batch.shape[2:])
     roi = tuple(min(*pair) for pair in zip(window, sizes, strict=True))
-    at_once = max(_FEWEST_AT_ONCE.get(device.type, 4), _VOXELS_AT_ONCE // math.prod(roi))
-    activation = _ACTIVATIONS[getattr(model, "task", "segmentation")]
     total, done = len(batch) * window_count(sizes, roi, overlap), 0
+    network = window_network(model, roi, flips=flips, frames=frames, precision=precision, present=present)
+
+    def counted(part: Tensor) -> Tensor:
+        nonlocal done
+        found = network(part)
+        if progress:
+            done += len(part)
+            progress(done / total)
+        return found
+
+    with evaluating(model), torch.inference_mode():
+        probabilities = sliding_window_inference(
+            batch,
+            roi_size=roi,
+            sw_batch_size=windows_at_once(roi, device),
+            predictor=counted,
+            overlap=overlap,
+            mode="gaussian",
+            sw_device=device,
+            device="cpu",
+        )
+    assert isinstance(probabilities, Tensor)
+    return require_finite(probabilities, precision)
+
+
+def window_network(
+    model: nn.Module,
+    roi: Sequence[int],
+    *,
+    flips: bool = False,
+    frames: bool = False,
+    precision: Precision = "float32",
+    present: np.ndarray | None = None,
+) -> Callable[[Tensor], Tensor]:
+    """The model as a function from windows `(B, C, *roi)` to probabilities `(B, K, *roi)`; arguments as before."""
+    device = device_of(model)
+    activation = _ACTIVATIONS[getattr(model, "task", "segmentation")]
     mirrors = _mirrors(roi, first=3 if frames else 2) if flips else [()]
 
     def run(part: Tensor) -> Tensor:
@@ -120,31 +153,32 @@ def predict_batch(
         return model(part, present=torch.from_numpy(present).to(part.device).expand(len(part), -1))
 
     def network(part: Tensor) -> Tensor:
-        nonlocal done
-        with torch.autocast(device.type, AUTOCAST[precision]) if precision in AUTOCAST else nullcontext():
+        low = AUTOCAST.get(precision)
+        with torch.inference_mode(), torch.autocast(device.type, low) if low else nullcontext():
             views = [run(part.flip(axes)).flip(axes) if axes else run(part) for axes in mirrors]
-        blended = torch.stack([activation(output.float()) for output in views]).mean(dim=0)
-        if progress:
-            done += len(part)
-            progress(done / total)
-        return blended
+            return torch.stack([activation(output.float()) for output in views]).mean(dim=0)
 
+    return network
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode; afterwards it is in the mode in which it came."""
+    was_training = model.training
+    model.eval()
     try:
-        with torch.inference_mode():
-            probabilities = sliding_window_inference(
-                batch,
-                roi_size=roi,
-                sw_batch_size=at_once,
-                predictor=network,
-                overlap=overlap,
-                mode="gaussian",
-                sw_device=device,
-                device="cpu",
-            )
+        yield
     finally:
         model.train(was_training)
-    assert isinstance(probabilities, Tensor)
-    return require_finite(probabilities, precision)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+def windows_at_once(roi: Sequence[int], device: torch.device) -> int:
+    """How many windows of a size go through the network together."""
+    return max(_FEWEST_AT_ONCE.get(device.type, 4), _VOXELS_AT_ONCE // math.prod(roi))
 
 
 def require_finite(probabilities: Tensor, precision: Precision) -> Tensor:
@@ -156,14 +190,17 @@ def require_finite(probabilities: Tensor, precision: Precision) -> Tensor:
 
 def window_count(sizes: Sequence[int], roi: Sequence[int], overlap: float) -> int:
     """Number of windows of size `roi` that cover an image of `sizes` with an overlap in [0, 1)."""
-    counts = []
-    for size, side in zip(sizes, roi, strict=True):
-        stride = side if side == size else max(1, int(side * (1 - overlap)))
-        counts.append(math.ceil((size - side) / stride) + 1)
-    return math.prod(counts)
+    return math.prod(len(window_starts(size, side, overlap)) for size, side in zip(sizes, roi, strict=True))
 
 
-def _window_of(window: Sequence[int], dims: int) -> tuple[int, ...]:
+def window_starts(size: int, side: int, overlap: float) -> list[int]:
+    """Where windows begin along one axis; the last ends where the axis does."""
+    stride = side if side == size else max(1, int(side * (1 - overlap)))
+    return [min(number * stride, size - side) for number in range(math.ceil((size - side) / stride) + 1)]
+
+
+def window_of(window: Sequence[int], dims: int) -> tuple[int, ...]:
+    """The window of a model of `dims` axes."""
     return (1, *window) if len(window) < dims else tuple(window[-dims:])
 
 

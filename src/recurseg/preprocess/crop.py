@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 MARGIN = 2
@@ -19,14 +21,24 @@ def foreground_box(image: np.ndarray) -> Box:
     Returns:
         A slice for each spatial axis; the whole image where everything is 0.
     """
+    return box_around(occupied_along(image))
+
+
+def occupied_along(image: np.ndarray) -> list[np.ndarray]:
+    """For each spatial axis, which of its places have a voxel of `(C, *spatial)` that is not 0."""
     occupied = (image != 0).any(axis=0)
-    if not occupied.any():
-        return whole_box(occupied.shape)
+    axes = range(occupied.ndim)
+    return [occupied.any(axis=tuple(other for other in axes if other != axis)) for axis in axes]
+
+
+def box_around(occupied: Sequence[np.ndarray]) -> Box:
+    """The box around places that are occupied along each axis; everything where none is."""
+    if not occupied[0].any():
+        return whole_box(tuple(len(places) for places in occupied))
     box = []
-    for axis, size in enumerate(occupied.shape):
-        others = tuple(a for a in range(occupied.ndim) if a != axis)
-        inside = np.flatnonzero(occupied.any(axis=others))
-        box.append(slice(max(int(inside[0]) - MARGIN, 0), min(int(inside[-1]) + 1 + MARGIN, size)))
+    for places in occupied:
+        inside = np.flatnonzero(places)
+        box.append(slice(max(int(inside[0]) - MARGIN, 0), min(int(inside[-1]) + 1 + MARGIN, len(places))))
     return tuple(box)
 
 

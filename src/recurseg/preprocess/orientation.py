@@ -33,6 +33,13 @@ class Orientation:
         lead = array.ndim - len(self.axes)
         return self._flip(array.transpose(*range(lead), *(lead + int(axis) for axis in np.argsort(self.axes))))
 
+    def stored(self, sections: slice, shape: tuple[int, ...]) -> tuple[slice, ...]:
+        """Where a range of the network's first axis lies in an array of the stored `shape`."""
+        place, axis = [slice(None)] * len(shape), self.axes[0]
+        size = shape[axis]
+        place[axis] = slice(size - sections.stop, size - sections.start) if self.flips[axis] else sections
+        return tuple(place)
+
     def _flip(self, array: np.ndarray) -> np.ndarray:
         lead = array.ndim - len(self.axes)
         return np.flip(array, tuple(lead + axis for axis, flip in enumerate(self.flips) if flip))

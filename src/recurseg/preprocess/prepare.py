@@ -65,7 +65,7 @@ def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | No
     if case.time_axis is not None:
         return _prepare_cine(case, config, modalities)
     modalities = list(case.modalities or case.images) if modalities is None else list(modalities)
-    volumes = {name: _modality(case, name) for name in modalities if name not in case.missing}
+    volumes = {name: modality_of(case, name) for name in modalities if name not in case.missing}
     orientation = orientation_of(case.reference, config.orientation)
     oriented = [orientation.apply(_read(case, name, volume, config)) for name, volume in volumes.items()]
     image = np.stack(oriented)  # (C, *spatial)
@@ -80,7 +80,7 @@ def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | No
     image[present] = [normalise(channel, config.normalise) for channel in channels]
 
     spacing = tuple(float(case.spacing[axis]) for axis in orientation.axes)
-    resampled = _resampled_shape(case, image.shape[1:], spacing, config)
+    resampled = resampled_shape(case, image.shape[1:], spacing, config)
     shape = resampled if config.in_plane_size is None else (*resampled[:-2], *config.in_plane_size)
     geometry = Geometry(case.shape, orientation, box, resampled, shape)
     return Prepared(
@@ -95,11 +95,7 @@ def prepare(case: Case, config: Preprocessing, *, modalities: Sequence[str] | No
 
 
 def _prepare_cine(case: Case, config: Preprocessing, modalities: Sequence[str] | None) -> Prepared:
-    if config.crop_foreground:
-        raise ConfigError(
-            f"case {case.id}: a cine is not cropped, as its frames would differ: "
-            "set preprocessing.crop_foreground=false"
-        )
+    require_one_box(case, config)
     frames = [prepare(case.frame(number), config, modalities=modalities) for number in range(case.frames)]
     labels = [frame.label for frame in frames if frame.label is not None]
     return replace(
@@ -108,6 +104,15 @@ def _prepare_cine(case: Case, config: Preprocessing, modalities: Sequence[str] |
         label=np.stack(labels) if labels else None,
         geometry=replace(frames[0].geometry, time_axis=case.time_axis),
     )
+
+
+def require_one_box(case: Case, config: Preprocessing) -> None:
+    """Raises ConfigError where the frames of a cine would be cropped to different boxes."""
+    if config.crop_foreground:
+        raise ConfigError(
+            f"case {case.id}: a cine is not cropped, as its frames would differ: "
+            "set preprocessing.crop_foreground=false"
+        )
 
 
 def prepare_label(case: Case, geometry: Geometry) -> np.ndarray | None:
@@ -158,7 +163,8 @@ def restore_image(image: np.ndarray, prepared: Prepared) -> np.ndarray:
     return np.ascontiguousarray(geometry.orientation.undo(np.stack(whole)), dtype=np.float32)
 
 
-def _modality(case: Case, name: str) -> Volume:
+def modality_of(case: Case, name: str) -> Volume:
+    """The image of a modality. Raises DataError where there is none or it lies on another grid than the case."""
     if name not in case.images:
         raise DataError(f"case {case.id}: no image of modality '{name}'{did_you_mean(name, case.images)}")
     volume = case.images[name]
@@ -171,19 +177,29 @@ def _modality(case: Case, name: str) -> Volume:
 
 
 def _read(case: Case, name: str, volume: Volume, config: Preprocessing) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        image = np.asarray(volume.array[...]).astype(np.float32)
+    image = as_float(volume.array[...])
     bad = ~np.isfinite(image)
     if not bad.any():
         return image
     if config.replace_non_finite is None:
-        first = tuple(int(index) for index in np.unravel_index(bad.argmax(), bad.shape))
-        raise DataError(
-            f"case {case.id}: modality '{name}' ({volume.path}) has {int(bad.sum())} NaN or infinite voxels, "
-            f"the first at {first}: clean the file or train with --set preprocessing.replace_non_finite=0"
-        )
+        raise non_finite_error(case, name, volume, int(bad.sum()), int(bad.argmax()))
     image[bad] = config.replace_non_finite
     return image
+
+
+def as_float(values: np.ndarray) -> np.ndarray:
+    """float32, infinite where a value is too large for it."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values).astype(np.float32)
+
+
+def non_finite_error(case: Case, name: str, volume: Volume, count: int, first: int) -> DataError:
+    """For a modality with NaN or infinite voxels, `first` being the flat index of one."""
+    where = tuple(int(index) for index in np.unravel_index(first, volume.shape))
+    return DataError(
+        f"case {case.id}: modality '{name}' ({volume.path}) has {count} NaN or infinite voxels, "
+        f"the first at {where}: clean the file or train with --set preprocessing.replace_non_finite=0"
+    )
 
 
 def _channel(image: np.ndarray, config: Preprocessing, *, equalise: bool) -> np.ndarray:
@@ -191,6 +207,11 @@ def _channel(image: np.ndarray, config: Preprocessing, *, equalise: bool) -> np.
     if config.clip_percentiles is not None:
         foreground = config.normalise == "foreground"
         image = clip_to_percentiles(image, *config.clip_percentiles, foreground=foreground)
+    return filtered(image, config, equalise=equalise)
+
+
+def filtered(image: np.ndarray, config: Preprocessing, *, equalise: bool) -> np.ndarray:
+    """What happens to each section of a channel by itself, between clipping and normalising."""
     if config.smooth is not None:
         image = smooth_sections(image)
     if config.equalise is not None:
@@ -198,9 +219,10 @@ def _channel(image: np.ndarray, config: Preprocessing, *, equalise: bool) -> np.
     return equalise_sections(image) if equalise else image
 
 
-def _resampled_shape(
+def resampled_shape(
     case: Case, shape: tuple[int, ...], spacing: tuple[float, ...], config: Preprocessing
 ) -> tuple[int, ...]:
+    """Shape of the grid to which a case is resampled, before sections are cut or filled up to one size."""
     if config.spacing is not None and any(mm is not None for mm in config.spacing):
         _require_spacing(case, len(shape), len(config.spacing))
         shape = target_shape(shape, spacing, config.spacing)

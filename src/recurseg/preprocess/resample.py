@@ -39,18 +39,27 @@ def resample_linear(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     if array.shape[1:] == tuple(shape):
         return array
 
+    array = np.ascontiguousarray(array, dtype=np.float32)
+    for axis in resampling_order(array.shape, shape):
+        array = resample_axis(array, axis, shape[axis - 1])
+    return array
+
+
+def resampling_order(old: Sequence[int], shape: Sequence[int]) -> list[int]:
+    """The axes of `(C, *spatial)` that change, those that shrink most first."""
+    axes = [axis for axis in range(1, len(old)) if old[axis] != shape[axis - 1]]
+    return sorted(axes, key=lambda axis: shape[axis - 1] / old[axis])
+
+
+def resample_axis(array: np.ndarray, axis: int, size: int) -> np.ndarray:
+    """Resamples one axis to `size`; each line along it by itself, whatever the others are."""
     import torch
     from torch.nn.functional import interpolate
 
-    tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-    for axis, size in sorted(enumerate(shape, start=1), key=lambda change: change[1] / array.shape[change[0]]):
-        if size == tensor.shape[axis]:
-            continue
-        lines = tensor.movedim(axis, -1)  # as rows: torch (2.13) errs on antialiased columns of an image 1 wide
-        rows = lines.reshape(1, 1, -1, tensor.shape[axis])
-        rows = interpolate(rows, size=(rows.shape[2], size), mode="bilinear", antialias=True)
-        tensor = rows.reshape(*lines.shape[:-1], size).movedim(-1, axis)
-    return tensor.numpy()
+    lines = torch.from_numpy(array).movedim(axis, -1)
+    rows = lines.reshape(1, 1, -1, lines.shape[-1])  # torch (2.13) errs on antialiased columns of an image 1 wide
+    rows = interpolate(rows, size=(rows.shape[2], size), mode="bilinear", antialias=True)
+    return rows.reshape(*lines.shape[:-1], size).movedim(-1, axis).numpy()
 
 
 def resample_nearest(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:

@@ -9,6 +9,7 @@
 | folder | a folder of `.png`, `.tif`, `.webp` ... with consecutive numbers in their stems | (z, y, x) | none |
 | hdf5 | `.h5`, `.hdf5`, `.hdf`, or `scan.h5:dataset` | (z, y, x), a cine (t, z, y, x) | spacing of an attribute |
 | idx | `-idx3-ubyte`, `-idx3-ubyte.gz`, as MNIST is published | (n, y, x) | none |
+| zarr | `.zarr`, plain or OME-Zarr, and groups or arrays inside one | (z, y, x), a cine (t, z, y, x) | units of OME |
 | image | one `.png`, `.webp`, `.jpg`, `.bmp`, `.gif` or single-page `.tif` | (y, x) | none |
 """
 
@@ -19,20 +20,25 @@ from pathlib import Path
 
 import numpy as np
 
-from recurseg.data.case import Deferred, Volume
-from recurseg.data.formats import dicom, folder, hdf5, idx, image, itk, nifti, tiff
+from recurseg.data.case import LazyArray, Volume
+from recurseg.data.formats import dicom, folder, hdf5, idx, image, itk, nifti, tiff, zarr, zarr_writing
 from recurseg.data.formats.header import DEFAULT_MAX_BYTES, reading
+from recurseg.data.formats.lazy import transposed
 from recurseg.errors import ConfigError, DataError, did_you_mean
 
 __all__ = [
     "DEFAULT_MAX_BYTES",
+    "X_FIRST",
     "format_of",
     "is_colour",
+    "name_of",
     "open_volume",
     "open_written",
     "stem_of",
+    "suffix_like",
     "suffix_of",
     "write_like",
+    "written_path",
 ]
 
 SUFFIXES: dict[str, str] = {
@@ -43,11 +49,13 @@ SUFFIXES: dict[str, str] = {
     **dict.fromkeys(dicom.SUFFIXES, "dicom"),
     **dict.fromkeys(idx.SUFFIXES, "idx"),
     **dict.fromkeys(hdf5.SUFFIXES, "hdf5"),
+    **dict.fromkeys(zarr.SUFFIXES, "zarr"),
 }
 """File name suffix → format that reads it."""
 
-_COMPOUND = (".nii.gz", ".ome.tiff", ".ome.tif", *idx.SUFFIXES)
-_X_FIRST = ("nifti", "itk", "dicom")
+_COMPOUND = (".nii.gz", ".ome.tiff", ".ome.tif", ".ome.zarr", *idx.SUFFIXES)
+X_FIRST = ("nifti", "itk", "dicom")
+"""Formats whose arrays are (x, y, z), x fastest in the file; of all others the last axis is."""
 _COLOURED = ("image", "tiff")
 
 
@@ -64,8 +72,14 @@ def stem_of(path: Path | str) -> str:
     return name.removesuffix(suffix_of(name))
 
 
+def name_of(path: Path) -> str:
+    """What a volume at a path is called: the name of a folder, that of a file or Zarr store without its suffix."""
+    return path.name if path.is_dir() and format_of(path) != "zarr" else stem_of(path)
+
+
 def format_of(path: Path | str) -> str | None:
-    """The format that reads files of this name: "nifti", "tiff", "image", "itk", "dicom", "idx", "hdf5", or None."""
+    """The format that reads files of this name: "nifti", "tiff", "image", "itk", "dicom", "idx", "hdf5",
+    "zarr", or None."""
     suffix = suffix_of(path).lower()
     return SUFFIXES.get(suffix, "tiff" if suffix.startswith(".ome.") else None)
 
@@ -74,9 +88,11 @@ def open_volume(path: Path | str, *, max_bytes: int = DEFAULT_MAX_BYTES, channel
     """Opens an image or label of any known format; headers are read, voxels wait for `volume.array[...]`.
 
     Args:
-        path: A file, a dataset of an HDF5 file (`scan.h5:name`), a folder of slices or a folder with a DICOM series.
+        path: A file, a dataset of an HDF5 file (`scan.h5:name`), a folder of slices or with a DICOM series, a Zarr
+            store or what is inside one (`scan.zarr/name`).
         max_bytes: The most bytes of voxels that headers may claim; checked before anything is allocated.
-        channel: Of colour images, which channel is read: 0 red, 1 green, 2 blue; None takes grey ones alone.
+        channel: Of colour images, which channel is read: 0 red, 1 green, 2 blue; None takes grey ones alone. Of an
+            OME-Zarr image its number.
 
     Returns:
         The volume, axes in the file's order, axes of length 1 squeezed (see its `notes`).
@@ -93,6 +109,8 @@ def open_volume(path: Path | str, *, max_bytes: int = DEFAULT_MAX_BYTES, channel
             raise FileNotFoundError
     if dataset and channel is None:
         return hdf5.open_hdf5(path, dataset, max_bytes=max_bytes)
+    if zarr.is_store(path):
+        return zarr.open_zarr(path, max_bytes=max_bytes, channel=channel)
     volume = _open_folder(path, max_bytes, channel) if is_folder else _open_file(path, max_bytes, channel)
     if image.EQUAL_CHANNELS in volume.notes:
         volume.array[0]
@@ -123,19 +141,21 @@ def is_colour(path: Path) -> bool:
     return False
 
 
-def write_like(path_without_suffix: Path | str, array: np.ndarray, like: Volume, suffix: str | None = None) -> Path:
+def write_like(path_without_suffix: Path | str, array: LazyArray, like: Volume, suffix: str | None = None) -> Path:
     """Writes labels or maps on the grid and geometry of `like`, in its format unless `suffix` asks for another.
 
-    NIfTI, MetaImage, NRRD, HDF5 and TIFF stay what they are (two-file formats become their one-file twin); a folder
-    becomes a folder with the same names (PNG where the source was lossy), a single image a PNG, DICOM a NIfTI, IDX a
-    TIFF. Maps of folders and single images become one multi-page float32 TIFF. An HDF5 file has one dataset,
-    `label` or, of maps, `image`; a cine can only be NIfTI or HDF5. The file appears whole or not at all.
+    NIfTI, MetaImage, NRRD, HDF5, TIFF and Zarr stay what they are (two-file formats become their one-file twin); a
+    folder becomes a folder with the same names (PNG where the source was lossy), a single image a PNG, DICOM a NIfTI,
+    IDX a TIFF. Maps of folders and single images become one multi-page float32 TIFF. An HDF5 file has one dataset,
+    `label` or, of maps, `image`; a cine can only be NIfTI, HDF5 or Zarr. The file appears whole or not at all. A lazy
+    array is read piece by piece, but for MetaImage and NRRD.
 
     Args:
         path_without_suffix: Final path less its suffix; missing folders are made.
         array: Integer labels of `like.shape`, or floating maps of `like.shape` or with a leading class axis.
         like: The source volume, a range of its sections or one of its frames.
-        suffix: `.nii.gz`, `.nii`, `.mha`, `.nrrd`, `.h5`, `.tif`, `.tiff` or `.png`; None keeps that of `like`.
+        suffix: `.nii.gz`, `.nii`, `.mha`, `.nrrd`, `.h5`, `.zarr`, `.tif`, `.tiff` or `.png`;
+            None keeps that of `like`.
 
     Returns:
         The path written.
@@ -144,19 +164,16 @@ def write_like(path_without_suffix: Path | str, array: np.ndarray, like: Volume,
         ConfigError: The result would replace its own source, or `suffix` cannot hold it.
         ResourceError: No permission, or a full disk.
     """
-    array = _storable(np.asarray(array))
-    if array.shape[-len(like.shape) :] != like.shape or array.ndim > len(like.shape) + 1:
+    array = _storable(array)
+    if array.shape[-len(like.shape) :] != like.shape or len(array.shape) > len(like.shape) + 1:
         raise ValueError(f"array {array.shape} does not lie on the grid {like.shape}")
-    base = Path(path_without_suffix)
-    classes = array.ndim > len(like.shape)
-    suffix = _own_suffix(like, maps=array.dtype.kind == "f") if suffix is None else suffix
-    path = base.with_name(base.name + suffix)
-    if path.resolve() == like.path.resolve():
-        raise ConfigError(f"{path}: would replace its own source; choose another output folder")
+    classes = len(array.shape) > len(like.shape)
+    suffix = suffix_like(like, maps=array.dtype.kind == "f") if suffix is None else suffix
+    path = written_path(Path(path_without_suffix), suffix, like)
     if not suffix and like.files and array.dtype.kind == "u":
         return folder.write_folder(path, array, like)
     format = format_of(path)
-    if format in ("tiff", "nifti", "itk", "hdf5") and (like.format in _X_FIRST or like.affine is not None) != (
+    if format in ("tiff", "nifti", "itk", "hdf5", "zarr") and (like.format in X_FIRST or like.affine is not None) != (
         format in ("nifti", "itk")
     ):
         array, like = _reversed(array, like, classes)
@@ -164,14 +181,16 @@ def write_like(path_without_suffix: Path | str, array: np.ndarray, like: Volume,
         return nifti.write_nifti(path, array, like)
     if format == "hdf5":
         return hdf5.write_hdf5(path, array, like)
+    if format == "zarr":
+        return zarr_writing.write_zarr(path, array, like)
     if like.time_axis is not None:
-        raise ConfigError(f"{path}: '{suffix}' cannot hold the frames of a cine: choose .nii.gz or .h5")
+        raise ConfigError(f"{path}: '{suffix}' cannot hold the frames of a cine: choose .nii.gz, .h5 or .zarr")
     if format == "itk" and suffix.lower() not in itk.SINGLE_FILE:
-        return itk.write_itk(path, array, like)
+        return itk.write_itk(path, array[...], like)
     if format == "tiff":
         return tiff.write_tiff(path, array, like)
-    if suffix.lower() == ".png" and array.ndim == 2 and array.dtype.kind == "u":
-        return image.write_image(path, array)
+    if suffix.lower() == ".png" and len(array.shape) == 2 and array.dtype.kind == "u":
+        return image.write_image(path, array[...])
     raise ConfigError(
         f"{path}: '{suffix}' cannot hold {array.dtype} of shape {array.shape}"
         + did_you_mean(suffix, [".nii.gz", ".nii", ".mha", ".nrrd", ".h5", ".tif"])
@@ -209,11 +228,13 @@ def _open_file(path: Path, max_bytes: int, channel: int | None) -> Volume:
     raise DataError(f"{path}: '{suffix_of(path)}' is no image format known here ({known}); convert it")
 
 
-def _own_suffix(like: Volume, *, maps: bool) -> str:
-    """The suffix in which the results of a volume are written; "" is a folder."""
+def suffix_like(like: Volume, *, maps: bool) -> str:
+    """The suffix in which `write_like` writes labels or maps of a volume; "" is a folder."""
     own = suffix_of(like.path)
     if like.format in ("nifti", "tiff", "hdf5"):
         return own
+    if like.format == "zarr":
+        return own if format_of(like.path) == "zarr" else zarr.SUFFIX
     if like.format == "itk":
         return itk.SINGLE_FILE.get(own.lower(), own)
     if like.format == "dicom" or like.affine is not None or like.time_axis is not None:
@@ -225,25 +246,33 @@ def _own_suffix(like: Volume, *, maps: bool) -> str:
     return ".png" if len(like.shape) == 2 else ""
 
 
-def _storable(array: np.ndarray) -> np.ndarray:
-    """Maps as float32, labels as uint8 or else uint16."""
-    if array.dtype.kind == "f":
-        return array.astype(np.float32, copy=False)
-    if array.dtype in (np.uint8, np.uint16):
+def written_path(base: Path, suffix: str, like: Volume) -> Path:
+    """The path of a result. Raises ConfigError where it is that of its source."""
+    path = base.with_name(base.name + suffix)
+    if path.resolve() == like.path.resolve():
+        raise ConfigError(f"{path}: would replace its own source; choose another output folder")
+    return path
+
+
+def _storable(array: LazyArray) -> LazyArray:
+    """Maps as float32, labels as uint8 or else uint16; lazy arrays stay so where they have such a type."""
+    if array.dtype in (np.float32, np.uint8, np.uint16):
         return array
+    array = np.asarray(array[...])
+    if array.dtype.kind == "f":
+        return array.astype(np.float32)
     low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
     if low < 0 or high > 65535:
         raise DataError(f"labels {low} to {high} do not fit into 16 bits; use class numbers from 0 to 65535")
     return array.astype(np.uint8 if high < 256 else np.uint16)
 
 
-def _reversed(array: np.ndarray, like: Volume, classes: bool) -> tuple[np.ndarray, Volume]:
+def _reversed(array: LazyArray, like: Volume, classes: bool) -> tuple[LazyArray, Volume]:
     """Array and grid with their axes turned round, between (z, y, x) and (x, y, z)."""
-    axes = tuple(range(array.ndim))
-    array = array.transpose(axes[:1] + axes[:0:-1] if classes else axes[::-1])
+    axes = tuple(range(len(array.shape)))
+    array = transposed(array, axes[:1] + axes[:0:-1] if classes else axes[::-1])
     shape = like.shape[::-1]
-    source = like.array
-    turned = Deferred(shape, np.dtype(source.dtype), lambda index: source[...].transpose()[index])
+    turned = transposed(like.array, range(len(shape))[::-1])
     affine = like.affine
     if affine is not None:
         ndim = len(shape) - (like.time_axis is not None)

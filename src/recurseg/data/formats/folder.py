@@ -79,11 +79,12 @@ def open_plane(path: Path, *, max_bytes: int, channel: int | None = None) -> Vol
     return volume
 
 
-def write_folder(folder: Path, labels: np.ndarray, like: Volume) -> Path:
+def write_folder(folder: Path, labels: LazyArray, like: Volume) -> Path:
     """Writes `(z, y, x)` labels as one file a section under the names of `like.files`; lossy formats become PNG."""
     names = [f.name if f.suffix.lower() in _LOSSLESS else f"{f.stem}.png" for f in like.files]
     with finished_folder(folder, set(names)) as part:
-        for name, source, section in zip(names, like.files, labels, strict=True):
+        for number, (name, source) in enumerate(zip(names, like.files, strict=True)):
+            section = labels[number]
             if name.lower().endswith(tiff.SUFFIXES):
                 tiff.write_tiff(part / name, section, open_plane(source, max_bytes=DEFAULT_MAX_BYTES))
             else:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from recurseg.data.case import Volume
+from recurseg.data.case import LazyArray, Volume
 from recurseg.data.formats.header import check_budget, check_spacing, kept_axes, reading, squeeze_note
 from recurseg.data.formats.lazy import basic_index
 from recurseg.data.formats.writing import finished
@@ -118,8 +118,8 @@ def open_hdf5(path: Path, dataset: str = "", *, max_bytes: int) -> Volume:
     )
 
 
-def write_hdf5(path: Path, array: np.ndarray, like: Volume) -> Path:
-    """Writes a file with one compressed dataset, `label` of whole numbers or `image` of floating maps.
+def write_hdf5(path: Path, array: LazyArray, like: Volume) -> Path:
+    """Writes a file with one dataset, `label` of whole numbers or `image` of floating maps, chunk by chunk.
 
     Args:
         path: Final name.
@@ -130,7 +130,9 @@ def write_hdf5(path: Path, array: np.ndarray, like: Volume) -> Path:
 
     with finished(path) as part, h5py.File(part, "w") as file:
         name = "image" if array.dtype.kind == "f" else "label"
-        stored = file.create_dataset(name, data=array, compression="gzip", chunks=True if array.size else None)
+        stored = file.create_dataset(name, array.shape, array.dtype, compression="gzip", chunks=True)
+        for chunk in stored.iter_chunks():
+            stored[chunk] = array[chunk]
         if like.spacing_known:
             stored.attrs["spacing"] = like.spacing
     return path

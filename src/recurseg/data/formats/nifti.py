@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from recurseg.data.case import Volume
+from recurseg.data.case import LazyArray, Volume
 from recurseg.data.formats.header import (
     check_affine,
     check_budget,
@@ -80,8 +81,10 @@ def open_nifti(path: Path, *, max_bytes: int) -> Volume:
     )
 
 
-def write_nifti(path: Path, array: np.ndarray, like: Volume) -> Path:
+def write_nifti(path: Path, array: LazyArray, like: Volume) -> Path:
     """Writes `array` on the grid of `like`; from a NIfTI source the header's geometry is copied bit by bit.
+
+    A lazy array is read a few sections at a time.
 
     Args:
         path: Final name, `.nii` or `.nii.gz`.
@@ -90,6 +93,7 @@ def write_nifti(path: Path, array: np.ndarray, like: Volume) -> Path:
         like: The source, whole, a range of its sections or one of its frames.
     """
     import nibabel as nib
+    from nibabel.openers import ImageOpener
 
     if like.format == "nifti":
         header, *_ = _header(like.path)
@@ -104,22 +108,34 @@ def write_nifti(path: Path, array: np.ndarray, like: Volume) -> Path:
     shape = list(stored_shape)
     for axis, length in zip(kept, like.shape, strict=True):
         shape[axis] = length
-    if array.ndim > len(like.shape):
+    classes = len(array.shape) > len(like.shape)
+    if classes:
         axes = 3 if like.time_axis is None else 4
-        array = np.moveaxis(array.reshape(len(array), *(*shape, 1)[:axes]), 0, -1)
+        shape = [*(*shape, 1)[:axes], array.shape[0]]
         zooms = (*header.get_zooms(), 1.0)[:axes]
-        header.set_data_shape(array.shape)
+        header.set_data_shape(shape)
         header.set_zooms((*zooms, 1.0))
-    else:
-        array = array.reshape(shape)
     header.set_data_dtype(array.dtype)
-    header.set_slope_inter(1.0, 0.0)
     header.set_intent("none", name="")
     header["cal_min"], header["cal_max"] = 0, 0
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-    with finished(path) as part:
-        kind(array, None, header).to_filename(part)
+    header = kind(np.broadcast_to(np.zeros((), array.dtype), shape), None, header).header
+    header.set_slope_inter(1.0, 0.0)
+    stored = header.get_data_dtype()
+    with finished(path) as part, ImageOpener(str(part), "wb") as file:
+        header.write_to(file)
+        for voxels in _in_file_order(array, classes):
+            file.write(voxels.astype(stored, copy=False).tobytes(order="F"))
     return path
+
+
+def _in_file_order(array: LazyArray, classes: bool) -> Iterator[np.ndarray]:
+    """The voxels some sections at a time, those of each class after those of the one before."""
+    depth = array.shape[-1]
+    step = max(1, depth * _CHUNK // (math.prod(array.shape) * array.dtype.itemsize))
+    for number in range(array.shape[0] if classes else 1):
+        for start in range(0, depth, step):
+            yield array[(*[number] * classes, ..., slice(start, start + step))]
 
 
 def _header(path: Path) -> tuple[Any, int, float, float]:

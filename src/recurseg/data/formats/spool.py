@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import shutil
 import tempfile
@@ -15,7 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from recurseg.data.formats.header import readable_bytes
+from recurseg.data.formats.lazy import DiskArray
 from recurseg.errors import ResourceError
 
 try:
@@ -35,7 +39,8 @@ class Spool(os.PathLike[str]):
     Args:
         source: The file that is spooled, for messages.
         size: Bytes that will be written.
-        chunks: Gives the raw voxels piece by piece, with errors already turned into those of `recurseg.errors`.
+        chunks: Gives the raw voxels piece by piece, with errors already turned into those of `recurseg.errors`; what
+            is missing to `size` is 0.
     """
 
     def __init__(self, source: Path, size: int, chunks: Callable[[], Iterable[bytes | memoryview]]) -> None:
@@ -61,11 +66,24 @@ class Spool(os.PathLike[str]):
             with part.open("wb") as handle:
                 for chunk in self.chunks():
                     handle.write(chunk)
+                handle.truncate(self.size)
             os.replace(part, self.path)
         except OSError as error:
             raise ResourceError(f"{self.source}: cannot be spooled ({error.strerror}); {advice}") from None
         finally:
             part.unlink(missing_ok=True)
+
+
+def scratch(source: Path, shape: tuple[int, ...], dtype: np.dtype | type) -> DiskArray:
+    """An array of zeros on disk, to fill in; its file goes with it.
+
+    Args:
+        source: What it is made from, for messages.
+        shape: Its last axis runs fastest.
+        dtype: Of a value.
+    """
+    dtype = np.dtype(dtype)
+    return DiskArray(source, Spool(source, math.prod(shape) * dtype.itemsize, lambda: ()), shape, dtype)
 
 
 def _remove(path: Path, owner: int) -> None:

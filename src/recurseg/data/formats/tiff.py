@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -79,8 +80,8 @@ def open_tiff(path: Path, *, max_bytes: int, channel: int | None = None) -> Volu
     )
 
 
-def write_tiff(path: Path, array: np.ndarray, like: Volume) -> Path:
-    """Writes `array` with deflate compression and the resolution of `like`.
+def write_tiff(path: Path, array: LazyArray, like: Volume) -> Path:
+    """Writes `array` with deflate compression and the resolution of `like`, reading it page by page.
 
     Labels take the source's kind (ImageJ, OME or plain); maps and what came from other formats become OME-TIFF,
     where a leading class axis is the channel axis.
@@ -92,7 +93,8 @@ def write_tiff(path: Path, array: np.ndarray, like: Volume) -> Path:
     """
     import tifffile
 
-    axes = "CZYX"[-array.ndim :] if len(like.shape) == 3 or array.ndim == 2 else "CYX"
+    ndim = len(array.shape)
+    axes = "CZYX"[-ndim:] if len(like.shape) == 3 or ndim == 2 else "CYX"
     kind, options = "ome", {}
     if like.path.suffix.lower() in SUFFIXES and like.path.is_file():
         with reading(like.path, "TIFF"), _opened(like.path) as source:
@@ -108,11 +110,13 @@ def write_tiff(path: Path, array: np.ndarray, like: Volume) -> Path:
             if like.spacing_known:
                 for name, size in zip("XYZ", reversed(like.spacing), strict=False):
                     metadata[f"PhysicalSize{name}"] = float(f"{size * 1e3:.9g}")
-    big = array.nbytes > _CLASSIC_LIMIT and not options.get("imagej")
+    big = math.prod(array.shape) * array.dtype.itemsize > _CLASSIC_LIMIT and not options.get("imagej")
     with finished(path) as part:
         tifffile.imwrite(
             part,
-            array,
+            (array[index] for index in np.ndindex(*array.shape[:-2])),
+            shape=array.shape,
+            dtype=array.dtype,
             bigtiff=big,
             photometric="minisblack",
             compression="zlib",

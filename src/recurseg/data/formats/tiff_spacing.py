@@ -83,7 +83,7 @@ def _ome(file: Any, path: Path, ndim: int) -> tuple[tuple[float, ...] | None, tu
     if missing:
         return None, (f"no physical size along {', '.join(missing)} is stored",) if len(missing) < ndim else ()
     units = [pixels.get(f"PhysicalSize{name}Unit", "µm") for name in names]
-    factors = [_factor(unit) for unit in units]
+    factors = [millimetres_in(unit) for unit in units]
     if None in factors:
         return None, (f"unit '{units[factors.index(None)]}' of the voxel size is no length",)
     sizes = [_number(path, pixels[f"PhysicalSize{name}"]) for name in names]
@@ -93,7 +93,7 @@ def _ome(file: Any, path: Path, ndim: int) -> tuple[tuple[float, ...] | None, tu
 def _imagej(file: Any, path: Path, ndim: int) -> tuple[tuple[float, ...] | None, tuple[str, ...]]:
     stored = file.imagej_metadata or {}
     unit = str(stored.get("unit", ""))
-    factor = _factor(unit)
+    factor = millimetres_in(unit)
     plane = _plane(file)
     if factor is None or plane is None:
         return None, ((f"unit '{unit}' of the voxel size is no length",) if unit and factor is None else ())
@@ -137,7 +137,8 @@ def _plane(file: Any) -> tuple[float, float] | None:
     return sizes[0], sizes[1]
 
 
-def _factor(unit: str) -> float | None:
+def millimetres_in(unit: str) -> float | None:
+    """Millimetres in a unit of length as people write it: µm, "micrometers", \\u00B5m; None where it is none."""
     written_out = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), unit)
     name = written_out.strip().replace("μ", "µ").lower()
     return _MILLIMETRES.get(name, _MILLIMETRES.get(name.removesuffix("s")))

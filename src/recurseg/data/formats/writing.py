@@ -12,6 +12,10 @@ from pathlib import Path
 from recurseg.errors import ConfigError, RecursegError, ResourceError
 
 
+class CannotWriteError(ResourceError):
+    """The folder of results cannot be written or its disk is full: no other result can be written there either."""
+
+
 @contextmanager
 def finished(path: Path) -> Iterator[Path]:
     """Gives a temporary name beside `path` to write to, and renames it when the block ends well.
@@ -66,6 +70,6 @@ def writing(path: Path) -> Iterator[None]:
         raise
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:160]
-        raise ResourceError(
+        raise CannotWriteError(
             f"{path}: cannot be written ({reason}); free disk space or choose an output folder that can be written"
         ) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recurseg.data.formats import is_colour
+from recurseg.data.formats import is_colour, zarr
 from recurseg.data.formats.folder import image_files
 from recurseg.data.manifest import DatasetManifest, Files
 
@@ -14,7 +14,7 @@ LOOKED_AT = 16
 
 
 def with_channels(manifest: DatasetManifest, root: Path) -> DatasetManifest:
-    """The manifest with three modalities where its only one holds colour images; else as it is.
+    """The manifest with a modality a channel where its only one holds colour images, or Zarr images of several.
 
     Args:
         manifest: As recognised.
@@ -24,14 +24,23 @@ def with_channels(manifest: DatasetManifest, root: Path) -> DatasetManifest:
         return manifest
     (modality,) = manifest.modalities
     files = [file for case in manifest.cases for file in _images(case.images[modality], root)]
-    if not any(is_colour(file) for file in files[:: len(files) // LOOKED_AT + 1]):
+    channels = next(filter(None, map(_channels, files[:: len(files) // LOOKED_AT + 1])), None)
+    if channels is None:
         return manifest
     cases = [
-        case.model_copy(update={"images": dict.fromkeys(CHANNELS, case.images[modality])}) for case in manifest.cases
+        case.model_copy(update={"images": dict.fromkeys(channels, case.images[modality])}) for case in manifest.cases
     ]
-    note = "colour images: their channels are the modalities red, green and blue"
-    update = {"modalities": list(CHANNELS), "channels": CHANNELS, "cases": cases, "notes": [*manifest.notes, note]}
-    return manifest.model_copy(update=update)
+    names = ", ".join(list(channels)[:-1]) + f" and {list(channels)[-1]}"
+    note = f"{'colour images' if channels is CHANNELS else 'images of several channels'}: their channels are the "
+    update = {"modalities": list(channels), "channels": channels, "cases": cases}
+    return manifest.model_copy(update={**update, "notes": [*manifest.notes, f"{note}modalities {names}"]})
+
+
+def _channels(file: Path) -> dict[str, int] | None:
+    """The channels of an image by name, where it has several."""
+    if zarr.is_store(file):
+        return {name: number for number, name in enumerate(zarr.channels_in(file))} or None
+    return CHANNELS if is_colour(file) else None
 
 
 def _images(files: Files, root: Path) -> list[Path]:
@@ -39,4 +48,4 @@ def _images(files: Files, root: Path) -> list[Path]:
     if isinstance(files, list):
         return [root / name for name in files]
     path = root / files
-    return image_files(path) if path.is_dir() else [path]
+    return image_files(path) if path.is_dir() and not zarr.is_store(path) else [path]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from recurseg.data.formats import format_of, open_volume, stem_of
+from recurseg.data.formats import format_of, name_of, open_volume
+from recurseg.data.formats.zarr import is_store
 from recurseg.data.manifest import CaseEntry, Files, relative_path
 from recurseg.errors import ConfigError, DataError
 
@@ -32,7 +33,7 @@ class Grouped:
 
 def stem(path: Path) -> str:
     """File name without its suffix, `.nii.gz` and `.ome.tif` being one suffix; a folder's whole name."""
-    return path.name if path.is_dir() else stem_of(path)
+    return name_of(path)
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
@@ -41,14 +42,21 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def folders(root: Path) -> list[Path]:
-    """The folders directly inside, in natural order, hidden ones left out."""
-    return sorted((p for p in root.iterdir() if p.is_dir() and p.name[0] != "."), key=lambda p: natural(p.name))
+    """The folders directly inside, in natural order, hidden ones and Zarr stores left out."""
+    return sorted(
+        (p for p in root.iterdir() if p.is_dir() and p.name[0] != "." and not is_store(p)),
+        key=lambda p: natural(p.name),
+    )
 
 
 def volume_files(folder: Path) -> list[Path]:
-    """The image files directly inside, in natural order, hidden ones left out."""
+    """The image files and Zarr stores directly inside, in natural order, hidden ones left out."""
     return sorted(
-        (p for p in folder.iterdir() if p.name[0] != "." and format_of(p) not in (None, "dicom") and p.is_file()),
+        (
+            p
+            for p in folder.iterdir()
+            if p.name[0] != "." and format_of(p) not in (None, "dicom") and (p.is_file() or is_store(p))
+        ),
         key=lambda p: natural(p.name),
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from recurseg.data.formats import format_of
 from recurseg.data.formats.hdf5 import datasets_in, split_address
+from recurseg.data.formats.zarr import label_within
 from recurseg.data.layouts.files import IMAGE_WORD, LABEL_WORD, As, Grouped, group, pair_key, patient_of, stem
 from recurseg.data.layouts.nnunet import channels
 from recurseg.data.manifest import CaseEntry, DatasetManifest, Files, relative_path
@@ -33,7 +34,7 @@ def recognise(root: Path, as_: As | None) -> DatasetManifest | None:
     labelled = any(case.label for case in cases)
     notes = [
         *grouped.notes,
-        "labels are those inside the HDF5 files" if labelled else "no labels: for prediction only",
+        "labels are those inside the files" if labelled else "no labels: for prediction only",
     ]
     return DatasetManifest(name=root.name, layout="plain_folder", modalities=["image"], cases=cases, notes=notes)
 
@@ -56,7 +57,10 @@ def _one(files: str, root: Path) -> Files:
 
 
 def _within(file: str, root: Path) -> str | None:
-    """The label that an HDF5 file holds beside its image."""
+    """The label that an HDF5 file or a Zarr store holds beside its image."""
+    if format_of(file) == "zarr":
+        label = label_within(Path(file))
+        return None if label is None else relative_path(label, root)
     if format_of(file) != "hdf5" or not {"image", "label"} <= set(datasets_in(Path(file))):
         return None
     return f"{relative_path(Path(file), root)}:label"
