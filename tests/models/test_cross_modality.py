@@ -162,7 +162,19 @@ def test_slices_in_chunks_give_what_they_give_whole(preset, size):
         torch.testing.assert_close(torch.cat(parts, dim=2), model(image), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("sequence", ["seq2seq", "bidirectional", "off"])
+def test_a_part_given_what_is_known_before_and_behind_it_is_as_in_the_whole():
+    model = lived_in(build(sequence="bidirectional")).eval()
+    present = torch.tensor([[True, False, True], [True, True, True]])
+    front, back = (image := volume(2, 3, 6, 17, 9)).split([2, 4], dim=2)
+    with torch.no_grad():
+        behind = model.behind(back, present=present)
+        first, (before, _) = model(front, (None, behind), present=present, return_state=True)
+        second = model(back, (before, None), present=present)
+        whole = model(image, present=present)
+    torch.testing.assert_close(torch.cat([first, second], dim=2), whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("sequence", ["seq2seq", "off"])
 def test_a_state_is_refused_with_the_reason(sequence):
     model = build(sequence=sequence).eval()
     image = volume(1, 3, 2, 8, 8)

@@ -44,12 +44,20 @@ def test_every_slice_sees_every_other():
     assert (image.grad.abs().sum((0, 1, 3, 4)) > 0).all()
 
 
-def test_state_and_present_are_refused():
-    image = torch.zeros(1, 2, 3, 8, 8)
-    with pytest.raises(ConfigError, match="'k_unet' reads both ways and takes no state"):
-        build()(image, state=(image, image))
-    with pytest.raises(ConfigError, match="'k_unet' needs every modality"):
-        build()(image, present=torch.ones(1, 2, dtype=torch.bool))
+def test_a_part_given_what_is_known_before_and_behind_it_is_as_in_the_whole():
+    model = build()
+    front, back = (image := torch.randn(2, 2, 5, 9, 7)).split([3, 2], dim=2)
+    with torch.no_grad():
+        first, (before, _) = model(front, (None, model.behind(back)), return_state=True)
+        second = model(back, (before, None))
+        torch.testing.assert_close(torch.cat([first, second], dim=2), model(image), rtol=1e-4, atol=1e-5)
+
+
+def test_present_is_refused():
+    image, present = torch.zeros(1, 2, 3, 8, 8), torch.ones(1, 2, dtype=torch.bool)
+    for ask in (build(), build().behind):
+        with pytest.raises(ConfigError, match="'k_unet' needs every modality"):
+            ask(image, present=present)
 
 
 def test_unknown_norm_names_this_model():

@@ -6,16 +6,17 @@ import sys
 import pytest
 
 PREDICT = """
-import resource, sys
+import sys
 import torch
+from recurseg.inference.memory import peak
 from recurseg.models import create_model
 
 model = create_model("shamann", in_channels=1, num_classes=1).eval()
 image = torch.zeros(1, 1, int(sys.argv[1]), int(sys.argv[1]))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 with torch.inference_mode():
     model(image)
-print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+print(peak() - before)
 """
 OF_THE_IMAGE = 4 + 8 + 8 + 8 + 4
 """Bytes a pixel: padded image, sum and means of the patches in float64, logits."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recurseg.data.case import LazyArray
 from recurseg.data.series import frames_up_to
 from recurseg.inference.tiling import (
     AUTOCAST,
@@ -56,7 +57,7 @@ def predict_prepared(
 
 def predict_cine(
     model: nn.Module,
-    image: np.ndarray,
+    image: LazyArray,
     *,
     frames: Frames,
     window: Sequence[int],
@@ -70,7 +71,7 @@ def predict_cine(
 
     Args:
         model: On its device; of time where `frames` is not "each".
-        image: float32 `(C, T, *spatial)`, spatial = `(H, W)` or `(D, H, W)`.
+        image: float32 `(C, T, *spatial)`, spatial = `(H, W)` or `(D, H, W)`; if lazy, read as far as it is seen.
         frames: "each": every frame is an image or a volume of its own. "series": of each slice position the network
             sees `window[0]` frames that end at the one that is asked for (`frames_up_to`). "stream": it goes once
             over all frames of each slice position with its state carried on, `window[0]` frames at a time; sections
@@ -91,7 +92,7 @@ def predict_cine(
     only = range(image.shape[1]) if only is None else only
     report = progress or (lambda done: None)
     if frames == "stream":
-        return _streamed(model, image, window[0], precision, report)[:, list(only)]
+        return _streamed(model, np.asarray(image[...]), window[0], precision, report)[:, list(only)]
     settings: dict[str, Any] = {"overlap": overlap, "flips": flips, "precision": precision}
     found = []
     for number, frame in enumerate(only, start=1):
@@ -100,7 +101,7 @@ def predict_cine(
         else:
             series = image[:, frames_up_to(frame, window[0], image.shape[1])]
             scores = predict_batch(model, _by_slice(series), window=window, frames=True, **settings)
-            scores = _as_frames(scores[:, :, -1:], image.ndim)[:, 0]
+            scores = _as_frames(scores[:, :, -1:], len(image.shape))[:, 0]
         found.append(scores)
         report(number / len(only))
     return np.stack(found, axis=1)

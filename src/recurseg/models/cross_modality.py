@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from recurseg.errors import ConfigError, did_you_mean
-from recurseg.layers.conv_lstm import BidirectionalConvLSTM, ConvLSTM, SequenceToSequence
+from recurseg.layers.conv_lstm import BidirectionalConvLSTM, BothWays, ConvLSTM, SequenceToSequence
 from recurseg.layers.cross_modality import FUSIONS, CrossModalityConvolution, Fusion
 from recurseg.models.initial import he
 from recurseg.models.registry import register_model
@@ -24,13 +24,14 @@ from recurseg.models.slice_codec import (
     to_slices,
     to_volumes,
 )
+from recurseg.models.streaming import Streaming
 from recurseg.ops.sweep import State
 
 Sequencing = Literal["convlstm", "seq2seq", "bidirectional", "off"]
 SEQUENCES = {
     "convlstm": "",
     "seq2seq": "it writes groups of slices, each from zero",
-    "bidirectional": "it needs the slices behind and ahead",
+    "bidirectional": "",
     "off": "slices know nothing of one another",
 }
 """Sequence model → why it carries no state, empty where it does."""
@@ -125,6 +126,9 @@ class CrossModality(nn.Module):
         )
         bottom = widths[-1]
         self.sequence = _sequence(sequence, bottom, length)
+        self.streaming = Streaming(
+            group=length if sequence == "seq2seq" else 1, both_ways=sequence == "bidirectional"
+        )
         coarsest = 2 * bottom if sequence == "bidirectional" else bottom
         self.decoder = SliceDecoder(coarsest, widths, num_classes, layout, resolutions=mrf)
         self.encoders.apply(he)
@@ -133,17 +137,18 @@ class CrossModality(nn.Module):
     def forward(
         self,
         image: Float[Tensor, "b m d h w"],
-        state: State | None = None,
+        state: State | BothWays | None = None,
         *,
         present: Bool[Tensor, "b m"] | None = None,
         return_state: bool = False,
-    ) -> Float[Tensor, "b k d h w"] | tuple[Float[Tensor, "b k d h w"], State | None]:
+    ) -> Float[Tensor, "b k d h w"] | tuple[Float[Tensor, "b k d h w"], State | BothWays | None]:
         """Computes the logits of all slices.
 
         Args:
             image: Modalities of a volume, any size ≥ 1.
             state: Hidden and cell map of the ConvLSTM after the slice before the first, as a previous call returned
-                them; for the sequence model "convlstm" alone. Slices given in chunks give what they give whole.
+                them: slices given in chunks give what they give whole. For "bidirectional" with what `behind` says of
+                the slices behind; other sequence models take none.
             present: Which modalities are there, at least one a volume; all where None. What the image holds of
                 an absent one has no influence: its encoder does not see it, so batch norm counts the volumes that
                 have the modality, and the fusion is renormalised. With stacked modalities absent ones are zeros.
@@ -161,18 +166,31 @@ class CrossModality(nn.Module):
                 f"model '{self.name}' with sequence '{self.sequencing}' takes no state, as {reason}: "
                 "call it without 'state', on whole volumes"
             )
-        slices = to_slices(image, name=self.name, in_channels=self.in_channels, multiple=self.multiple)
-        if present is not None:
-            self._check_present(present, batch=len(image))
-            present = present.repeat_interleave(image.shape[2], dim=0)  # (B·D, M)
-        *maps, x = self.maps(slices, present)
+        *maps, x = self._look(image, present)
         x = to_volumes(x, len(image))  # (B, C, D, h, w)
-        if isinstance(self.sequence, ConvLSTM):
+        if isinstance(self.sequence, ConvLSTM | BidirectionalConvLSTM):
             x, state = self.sequence(x, state)
         else:
             x = self.sequence(x)
         logits = to_logits(self.decoder(x.transpose(1, 2).flatten(0, 1), maps), image)
         return (logits, state) if return_state else logits
+
+    def behind(
+        self,
+        image: Float[Tensor, "b m d h w"],
+        state: State | None = None,
+        *,
+        present: Bool[Tensor, "b m"] | None = None,
+    ) -> State:
+        """What a bidirectional model must know of these slices to read those in front of them.
+
+        Args:
+            image: As for `forward`.
+            state: The same of the slices behind these; None: there are none.
+            present: As for `forward`.
+        """
+        assert isinstance(self.sequence, BidirectionalConvLSTM)
+        return self.sequence.behind(to_volumes(self._look(image, present)[-1], len(image)), state)
 
     def maps(
         self, slices: Float[Tensor, "n m h w"], present: Bool[Tensor, "n m"] | None = None
@@ -185,6 +203,14 @@ class CrossModality(nn.Module):
         levels = list(zip(*each, strict=True))
         fusions = list(self.fusions) * (len(levels) // len(self.fusions))
         return [fuse(features, present) for fuse, features in zip(fusions, levels, strict=True)]
+
+    def _look(self, image: Tensor, present: Tensor | None) -> list[Tensor]:
+        """Fused maps of all slices of volumes."""
+        slices = to_slices(image, name=self.name, in_channels=self.in_channels, multiple=self.multiple)
+        if present is not None:
+            self._check_present(present, batch=len(image))
+            present = present.repeat_interleave(image.shape[2], dim=0)  # (B·D, M)
+        return self.maps(slices, present)
 
     def _encode(self, modality: int, slices: Tensor, present: Tensor | None) -> list[Tensor]:
         """Maps of one modality, zero for the slices that lack it; the encoder sees the others alone."""

@@ -204,6 +204,7 @@ class GammaNet(nn.Module):
         still = image.ndim == 4
         frames = [image] if still else image.unbind(2)
         padded = [pad_to_multiple(frame, [2 ** (len(self.down) - 1)] * 2, positions=2) for frame in frames]
+        state = None if state is None else GammaState(*state)  # one that was stored is a plain tuple
         if state is not None and state.hidden[0][:, 0].shape != padded[0][:, 0].shape:
             raise ConfigError(
                 f"model 'gamma_net': the state is of maps {tuple(state.hidden[0].shape)}, not of an image "

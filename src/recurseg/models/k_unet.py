@@ -8,11 +8,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from recurseg.errors import ConfigError
-from recurseg.layers.conv_lstm import BidirectionalConvLSTM
+from recurseg.layers.conv_lstm import BidirectionalConvLSTM, BothWays
 from recurseg.models.initial import Init
 from recurseg.models.registry import register_model
 from recurseg.models.slice_codec import to_logits, to_slices, to_volumes
+from recurseg.models.streaming import Streaming
 from recurseg.models.unet import WIDTHS, Norm, classic
+from recurseg.ops.sweep import State
 
 
 @register_model("k_unet", paper="Chen et al. 2016")
@@ -36,6 +38,7 @@ class KUNet(nn.Module):
     task = "segmentation"
     spatial_dims = 3
     sequence_axis = "slice"
+    streaming = Streaming(both_ways=True)
 
     def __init__(
         self,
@@ -59,30 +62,49 @@ class KUNet(nn.Module):
     def forward(
         self,
         image: Float[Tensor, "b c d h w"],
-        state: None = None,
+        state: BothWays | None = None,
         *,
         present: Bool[Tensor, "b c"] | None = None,
         return_state: bool = False,
-    ) -> Float[Tensor, "b k d h w"] | tuple[Float[Tensor, "b k d h w"], None]:
+    ) -> Float[Tensor, "b k d h w"] | tuple[Float[Tensor, "b k d h w"], BothWays]:
         """Computes the logits of all slices.
 
         Args:
             image: A volume, any size ≥ 1.
-            state: Refused: slices behind and ahead are needed at once.
+            state: What the ConvLSTMs know of the slices before these, as a previous call returned it, and of those
+                behind them, as `behind` says it: slices given in chunks give what they give whole.
             present: Refused: a missing modality cannot be left out.
-            return_state: Whether to return `(logits, None)`, the form of the models that carry a state.
+            return_state: Whether to return what is known of the slices before the next ones too.
 
         Returns:
-            Logits `(B, K, D, H, W)`.
+            Logits `(B, K, D, H, W)`, or those and the state.
 
         Raises:
-            ConfigError: If `state` or `present` is given, or the image has other axes or channels.
+            ConfigError: If `present` is given, or the image has other axes or channels.
         """
-        if state is not None:
-            raise ConfigError("model 'k_unet' reads both ways and takes no state: call it without 'state'")
+        x, after = self.sequence(self._look(image, present), state)  # (B, 2·hidden, D, h, w)
+        logits = to_logits(self.head(x.transpose(1, 2).flatten(0, 1)), image)
+        return (logits, after) if return_state else logits
+
+    def behind(
+        self,
+        image: Float[Tensor, "b c d h w"],
+        state: State | None = None,
+        *,
+        present: Bool[Tensor, "b c"] | None = None,
+    ) -> State:
+        """What the model must know of these slices to read those in front of them.
+
+        Args:
+            image: As for `forward`.
+            state: The same of the slices behind these; None: there are none.
+            present: Refused, as there.
+        """
+        return self.sequence.behind(self._look(image, present), state)
+
+    def _look(self, image: Tensor, present: Tensor | None) -> Tensor:
+        """The U-Net's finest maps of all slices, `(B, C, D, h, w)`."""
         if present is not None:
             raise ConfigError("model 'k_unet' needs every modality: call it without 'present'")
         slices = to_slices(image, name="k_unet", in_channels=self.in_channels, multiple=self.multiple)
-        x = self.sequence(to_volumes(self.unet(slices), len(image)))  # (B, 2·hidden, D, h, w)
-        logits = to_logits(self.head(x.transpose(1, 2).flatten(0, 1)), image)
-        return (logits, None) if return_state else logits
+        return to_volumes(self.unet(slices), len(image))

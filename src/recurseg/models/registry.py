@@ -84,7 +84,8 @@ def register_model(name: str, *, paper: str = "") -> Callable[[Builder], Builder
 
     What is decorated takes `in_channels`, `num_classes` and, as further arguments with defaults, its options.
     The module it gives has the attributes `task`, `spatial_dims` and `sequence_axis`; one that copes with missing
-    modalities also `accepts_missing = True`.
+    modalities also `accepts_missing = True`, one of volumes that can read slices slab after slab also a `streaming`
+    (`recurseg.models.streaming.Streaming`).
 
     Args:
         name: Unique name; lower case with underscores.
