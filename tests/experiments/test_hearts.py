@@ -9,9 +9,11 @@ from recurseg.evaluation.result import Row
 from recurseg.experiments import Result
 from recurseg.experiments.ledger import by_patient
 from recurseg.experiments.measured import values
-from recurseg.experiments.pairs import _line
+from recurseg.experiments.pairs import Paired, compare_pairs
+from recurseg.experiments.rows import Entry
 from recurseg.experiments.sources import find_elsewhere
-from recurseg.experiments.table import Measure, Place, Source, Table
+from recurseg.experiments.table import Measure, Pair, Place, Source, Table
+from recurseg.experiments.table import Row as TableRow
 
 
 def table(*measures: Measure) -> Table:
@@ -56,8 +58,12 @@ def test_data_of_another_origin_have_a_column_of_their_own():
 def test_a_pair_is_compared_where_the_measure_is_taken():
     home, away = Measure(name="home", metric="dice"), Measure(name="away", metric="dice", elsewhere=True)
     rows = [result(row=name, elsewhere=[dice("x_ED", value)]) for name, value in (("one", 0.4), ("two", 0.7))]
-    lines = [_line(measure, rows[0], rows[1], None) for measure in (home, away)]
-    assert [line.paired.difference for line in lines if line] == [0, pytest.approx(-0.3)]
+    compared = table(home, away).model_copy(
+        update={"rows": [TableRow(id=row.row, name="") for row in rows], "pairs": [Pair(row="one", rival="two")]}
+    )
+    entries = [Entry(compared.row(found.row), compared.sources[0], "done", found) for found in rows]
+    pairs = compare_pairs(compared, entries)
+    assert [pair.line.paired.difference for pair in pairs if isinstance(pair, Paired)] == [0, pytest.approx(-0.3)]
 
 
 def test_the_thesis_prints_mean_and_deviation_over_epochs():

@@ -55,11 +55,16 @@ def train(
     plugin: Annotated[str | None, typer.Option(help="Module that registers a model of your own.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")] = False,
 ) -> None:
-    """Trains a model; the run folder gets its package, held-out predictions, metrics and report."""
+    """Trains a model; the run folder gets its package, held-out predictions, metrics and report.
+
+    On several GPUs or machines: `torchrun --nproc-per-node 4 -m recurseg train ...`, or `srun recurseg train ...`;
+    the recipe's batch is what all of them share.
+    """
     import json
 
     from rich import print as show
 
+    from recurseg.training.distributed import first
     from recurseg.training.repeats import is_repeated, train_repeats
     from recurseg.training.run import train as train_run
 
@@ -88,6 +93,8 @@ def train(
             show(f"Runs: {', '.join(str(run.folder) for run in repeated.runs)}")
         return
     run = train_run(data, **asked)
+    if not first():
+        return
     if json_:
         print(json.dumps({"run": str(run.folder), "evaluation": run.evaluation.as_dict()}))
     else:

@@ -7,15 +7,24 @@ from pathlib import Path
 
 import numpy as np
 
+from recurseg.errors import ResourceError
+
 COUNTS = {"train": 240, "t10k": 60}
 """Digits for training, of which a twelfth validates, and for the test."""
 SIDE = 28
 
 
 def write_digits(folder: Path) -> None:
-    """Writes the four files of MNIST with digits in a printed type, turned, moved and drawn more or less boldly."""
+    """Writes the four files of MNIST with digits in a printed type, turned, moved and drawn more or less boldly.
+
+    Raises:
+        ResourceError: The folder is there already, or cannot be made.
+    """
     random = np.random.default_rng(0)
-    folder.mkdir(parents=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise ResourceError(f"{folder}: cannot be made: {error.strerror}") from None
     for part, count in COUNTS.items():
         labels = random.integers(0, 10, count).astype(np.uint8)
         images = np.stack([_drawn(str(label), random) for label in labels])

@@ -78,12 +78,14 @@ _AS: dict[bool, As | None] = {False: None, True: "sequence"}
 def _phantom(name: str, source: Place, scale: Scale, work: Path) -> Path:
     one_scale = scale == "smoke" or (isinstance(source, Source) and source.scale is not None)
     folder = work / "data" / (f"{name}-{scale}" if one_scale else name)
-    if not folder.exists() and name == "digits":
-        write_digits(folder)
-    elif not folder.exists():
-        try:
+    if folder.exists():
+        return folder
+    try:
+        if name == "digits":
+            write_digits(folder)
+        else:
             write_phantom(name, folder, cases=source.cases, size=source.size)
-        except ResourceError:
-            if not folder.exists():  # else another process, which runs another row, was quicker
-                raise
+    except ResourceError:
+        if not folder.exists():  # else another process, which runs another row, was quicker
+            raise
     return folder

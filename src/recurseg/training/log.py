@@ -14,23 +14,27 @@ class Log:
     """Appends events to a file; a line that a kill cut short is left out when reading.
 
     Args:
-        path: The file.
+        path: The file; None for a process that leaves the writing to another one.
         resume_at: Events of later steps are dropped: the resumed training writes them again.
     """
 
-    def __init__(self, path: Path, resume_at: int = 0) -> None:
-        self.path = path
+    def __init__(self, path: Path | None, resume_at: int = 0) -> None:
+        self.file = None
+        if path is None:
+            return
         kept = [event for event in read_log(path) if event.get("step", 0) <= resume_at]
         write_text(path, "".join(json.dumps(event) + "\n" for event in kept))
         self.file = path.open("a", encoding="utf-8", buffering=1)
 
     def write(self, event: str, **values: Any) -> None:
         """Appends one event, such as `write("step", step=3, loss=0.5)`."""
-        self.file.write(json.dumps({"event": event, **values}) + "\n")
+        if self.file:
+            self.file.write(json.dumps({"event": event, **values}) + "\n")
 
     def close(self) -> None:
-        os.fsync(self.file.fileno())
-        self.file.close()
+        if self.file:
+            os.fsync(self.file.fileno())
+            self.file.close()
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

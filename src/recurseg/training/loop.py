@@ -6,10 +6,11 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from recurseg.errors import ConfigError
 from recurseg.models import accepts_missing
@@ -20,8 +21,13 @@ from recurseg.training.recipe import Recipe, Stage
 from recurseg.training.sampling import Arrays, Sample, Windows, batches
 from recurseg.training.tasks import TASKS
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 MAX_SKIPPED = 20
 """Updates with a loss or gradient that is not finite, in a row, after which a training gives up."""
+_APART = 1_000_000_007
+"""Between the seeds of two processes in one update."""
 
 Validate = Callable[[nn.Module], dict[str, float]]
 """Model → metric id → value over the held-out cases."""
@@ -39,6 +45,7 @@ class Training:
 
     Attributes:
         recipe: What decides the run.
+        fabric: This process and the others that share each batch; the first alone writes.
         model: The network, on its device.
         optimizer: Over its weights.
         cases: Prepared training cases.
@@ -48,6 +55,7 @@ class Training:
     """
 
     recipe: Recipe
+    fabric: Fabric
     model: nn.Module
     optimizer: torch.optim.Optimizer
     cases: Sequence[Arrays]
@@ -68,6 +76,12 @@ class Training:
             finish=finish,
         )
 
+    def batches(self, stage: Stage, first: int = 0, offset: int = 0) -> DataLoader:
+        """This process's share of a stage's batches; see `recurseg.training.sampling.batches`."""
+        rank, ranks = self.fabric.global_rank, self.fabric.world_size
+        workers = self.recipe.sampling.workers
+        return batches(self.windows(stage), stage, first, offset, workers, rank=rank, ranks=ranks)
+
     def loss(self, stage: Stage) -> Loss:
         """What a stage minimises."""
         return TASKS[self.recipe.task].loss(stage.loss or self.recipe.loss, self.cases, self.recipe)
@@ -77,7 +91,8 @@ def fit(training: Training, progress: Progress, log: Log, report: Report) -> Pro
     """Trains from where `progress` stands to the recipe's last step.
 
     Everything random in a step is a function of seed and step number, so a training that is resumed from any
-    checkpoint ends with the weights of one that was never stopped.
+    checkpoint ends with the weights of one that was never stopped. Of a batch each process works on a share, and
+    all make the same update.
 
     Args:
         training: What to work on.
@@ -93,11 +108,11 @@ def fit(training: Training, progress: Progress, log: Log, report: Report) -> Pro
     """
     recipe, done, samples = training.recipe, 0, 0
     validate_at = validation_steps(recipe)
-    update = Update(recipe, training.model, training.optimizer, progress)
+    update = Update(recipe, training.fabric, training.model, training.optimizer, progress)
     for stage in recipe.stages:
         first = min(max(progress.step - done, 0), stage.steps)
         minimised = training.loss(stage)
-        loader = batches(training.windows(stage), stage, first, samples, recipe.sampling.workers)
+        loader = training.batches(stage, first, samples)
         started = time.perf_counter()
         for within, sample in enumerate(loader, start=first):
             if progress.stopped:
@@ -114,7 +129,8 @@ def fit(training: Training, progress: Progress, log: Log, report: Report) -> Pro
                 report(progress.step, loss, rate, f"{recipe.validation.metric} {value:.4f}")
             if progress.step % recipe.checkpoint.every == 0 or progress.step in validate_at:
                 progress.scaler = update.scaler.state_dict()
-                training.checkpoints.save(training.model, training.optimizer, progress)
+                if training.fabric.is_global_zero:
+                    training.checkpoints.save(training.model, training.optimizer, progress)
             started = time.perf_counter()
         done += stage.steps
         samples += stage.steps * stage.batch
@@ -132,14 +148,21 @@ class Update:
 
     Args:
         recipe: Precision, clipping.
+        fabric: Makes gradients those of all processes.
         model: The network.
         optimizer: Over its weights.
         progress: Counts updates that were left out.
     """
 
     def __init__(
-        self, recipe: Recipe, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+        self,
+        recipe: Recipe,
+        fabric: Fabric,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        progress: Progress,
     ) -> None:
+        self.fabric, self.network = fabric, fabric.setup_module(model, move_to_device=False)
         self.model, self.optimizer, self.progress = model, optimizer, progress
         self.clip_norm = recipe.clip_norm or math.inf
         self.device = next(model.parameters()).device
@@ -155,9 +178,9 @@ class Update:
             sample: Image `(B, C, D, H, W)`, what the network is to give, and which channels are there `(B, C)`.
             minimised: The loss.
             rate: Learning rate.
-            seed: Of everything random in the model.
+            seed: Of everything random in the model, in the first process; each other one has its own.
         """
-        torch.manual_seed(seed)
+        torch.manual_seed(seed + _APART * self.fabric.global_rank)
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -168,9 +191,11 @@ class Update:
             target = target.squeeze(-3) if target.ndim > 3 else target
         self.optimizer.zero_grad()
         with torch.autocast(self.device.type, self.low, enabled=self.low is not None):
-            output = self.model(image, **given)
+            output = self.network(image, **given)
         loss = minimised(output.float(), target)
-        self.scaler.scale(loss).backward()
+        self.fabric.backward(self.scaler.scale(loss))
+        if self.fabric.world_size > 1:
+            self._require_gradients()
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
         finite = bool(torch.isfinite(loss) and torch.isfinite(norm))
@@ -179,6 +204,14 @@ class Update:
             self.scaler.update()
         self._guard(finite, loss)
         return loss.item(), norm.item()
+
+    def _require_gradients(self) -> None:
+        """Processes wait for each other's gradient of every weight."""
+        for name, weight in self.model.named_parameters():
+            if weight.requires_grad and weight.grad is None:
+                raise ConfigError(
+                    f"weight {name} has no part in what the model gives: train in one process, or leave it out"
+                )
 
     def _guard(self, finite: bool, loss: Tensor) -> None:
         self.progress.skipped = 0 if finite else self.progress.skipped + 1
@@ -193,7 +226,7 @@ def _validate(training: Training, progress: Progress, log: Log) -> float:
     assert training.validate is not None
     started = time.perf_counter()
     training.model.eval()
-    values: dict[str, Any] = training.validate(training.model)
+    values: dict[str, Any] = training.fabric.broadcast(training.validate(training.model))
     value = values[training.recipe.validation.metric]
     sign = -1 if training.lower_is_better else 1
     if progress.best_value is None or sign * value > sign * progress.best_value:

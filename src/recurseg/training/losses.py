@@ -1,4 +1,7 @@
-"""Losses of a segmentation: each takes logits and class labels and leaves ignored voxels out."""
+"""Losses of a segmentation: each takes logits and class labels and leaves ignored voxels out.
+
+Each is a function of sums over the batch, which may be spread over processes (`of_all_ranks`).
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from recurseg.data.case import IGNORE
+from recurseg.training.distributed import of_all_ranks
 
 Logits = Float[Tensor, "b k *spatial"]
 Labels = Int[Tensor, "b *spatial"]
 Loss = Callable[[Logits, Labels], Tensor]
+
+SMOOTH = 1e-5
+"""Added to both sides of Dice's fraction."""
 
 
 def as_softmax(logits: Logits) -> Logits:
@@ -26,13 +33,13 @@ def as_softmax(logits: Logits) -> Logits:
 def mean_squared_error(logits: Logits, labels: Labels) -> Tensor:
     """Squared error of the probabilities, sum over classes, mean over voxels (Stollenga et al. 2015, eq. 14)."""
     probabilities, target, counted = _compare(logits, labels)
-    return ((probabilities - target).square().sum(1) * counted).sum() / counted.sum().clamp(min=1)
+    return _mean(((probabilities - target).square().sum(1) * counted).sum(), labels)
 
 
 def cross_entropy(logits: Logits, labels: Labels) -> Tensor:
     """Negative log-probability of the true class, mean over voxels."""
     total = F.cross_entropy(as_softmax(logits), labels, ignore_index=IGNORE, reduction="sum")
-    return total / (labels != IGNORE).sum().clamp(min=1)
+    return _mean(total, labels)
 
 
 def balanced_cross_entropy(weights: Float[Tensor, " k"]) -> Loss:
@@ -46,7 +53,7 @@ def balanced_cross_entropy(weights: Float[Tensor, " k"]) -> Loss:
         logits = as_softmax(logits)
         own = weights[: logits.shape[1]].to(logits)
         total = F.cross_entropy(logits, labels, own, ignore_index=IGNORE, reduction="sum")
-        return total / (labels != IGNORE).sum().clamp(min=1)
+        return _mean(total, labels)
 
     return loss
 
@@ -111,17 +118,23 @@ def foreground_fraction(labels: Iterable[np.ndarray]) -> float:
 
 def soft_dice(logits: Logits, labels: Labels) -> Tensor:
     """One minus the Dice of probabilities, mean over the foreground classes, over the whole batch at once."""
-    from monai.losses.dice import DiceLoss
-
     probabilities, target, counted = _compare(logits, labels)
-    mask = counted.unsqueeze(1)
-    dice = DiceLoss(include_background=False, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
-    return dice(probabilities * mask, target * mask)
+    mask, axes = counted.unsqueeze(1), [0, *range(2, logits.ndim)]
+    found, true = (probabilities * mask)[:, 1:], (target * mask)[:, 1:]
+    hits = (found * true).sum(axes)
+    extra, missed = found.sum(axes) - hits, true.sum(axes) - hits
+    hits, extra, missed = of_all_ranks(torch.stack([hits, extra, missed]))
+    return (1 - (2 * hits + SMOOTH) / (2 * (hits + 0.5 * extra + 0.5 * missed) + SMOOTH)).mean()
 
 
 def dice_cross_entropy(logits: Logits, labels: Labels) -> Tensor:
     """`soft_dice` plus `cross_entropy`."""
     return soft_dice(logits, labels) + cross_entropy(logits, labels)
+
+
+def _mean(total: Tensor, labels: Labels) -> Tensor:
+    """A sum over voxels over the number of those that count."""
+    return of_all_ranks(total) / of_all_ranks((labels != IGNORE).sum()).clamp(min=1)
 
 
 def _compare(logits: Logits, labels: Labels) -> tuple[Tensor, Tensor, Tensor]:

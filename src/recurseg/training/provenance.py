@@ -21,7 +21,7 @@ PACKAGES = (
 
 
 def data_hashes(cases: Iterable[Case]) -> dict[str, dict[str, str]]:
-    """SHA-256 of every case's files: case id → modality or "label" → hash; of a folder, over its files in order."""
+    """SHA-256 of every case's files: case id → modality or "label" → hash; of a folder, over the files in it."""
     hashes = {}
     for case in cases:
         volumes = dict(case.images) | ({"label": case.label} if case.label is not None else {})
@@ -35,7 +35,8 @@ def one_hash(hashes: Mapping[str, Mapping[str, str]]) -> str:
 
 
 def _digest(volume: Volume) -> str:
-    files = volume.files or ((volume.path,) if volume.path.is_file() else sorted(volume.path.iterdir()))
+    within = (path for path in volume.path.rglob("*") if path.is_file())
+    files = volume.files or ((volume.path,) if volume.path.is_file() else sorted(within))
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:

@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from recurseg.data.files import write_text
-from recurseg.errors import ConfigError, did_you_mean
+from recurseg.errors import ConfigError, did_you_mean, first_problem
 from recurseg.training.recipe import SCHEMA_VERSION, Recipe
 
 
@@ -28,7 +28,7 @@ def parse_recipe(content: Any, source: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_first_problem(error)}") from None
+        raise ConfigError(f"{source}: {first_problem(error, Recipe)}") from None
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -69,19 +69,3 @@ def is_recipe(path: Path) -> bool:
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Writes a recipe as YAML, atomically."""
     write_text(path, recipe.to_yaml())
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
-    if not place:
-        return problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "value_error":
-        return f"{place}: {problem['msg'].removeprefix('Value error, ')}"
-    if problem["type"] != "extra_forbidden":
-        return f"{place}: {problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
-    model: Any = Recipe
-    for part in problem["loc"][:-1]:
-        annotation = model.model_fields[part].annotation if isinstance(part, str) else model
-        model = next((a for a in getattr(annotation, "__args__", ()) if hasattr(a, "model_fields")), annotation)
-    return f"unknown key '{place}'{did_you_mean(str(problem['loc'][-1]), model.model_fields)}"

@@ -23,6 +23,7 @@ from recurseg.evaluation.over_splits import (
     splits_table,
     summarise_splits,
 )
+from recurseg.training.distributed import require_alone
 from recurseg.training.recipe import Recipe
 from recurseg.training.run import Run, data_and_recipe, train
 
@@ -122,9 +123,10 @@ def train_repeats(
         All runs. Their means over splits are in `out/repeats.json` too; see `recurseg.evaluation.over_splits`.
 
     Raises:
-        ConfigError: Impossible options; a holdout that no seed changes, such as case ids.
+        ConfigError: Impossible options; a holdout that no seed changes, such as case ids; several processes.
         DataError: Data that cannot be trained on, or that changed between two runs.
     """
+    require_alone("a repeated training")
     folder, console = Path(out), console or Console(stderr=True)
     begun = _begun(folder) if resume else None
     repeats = repeats or begun

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from recurseg.data.modalities import only_modalities
 from recurseg.data.splits import Split, split_cases
 from recurseg.errors import ConfigError
 from recurseg.evaluation import Evaluation, read_evaluation
-from recurseg.inference.predictor import choose_device
 from recurseg.models import load_plugin
+from recurseg.training.distributed import join
+from recurseg.training.ending import ending_together
 from recurseg.training.plan import plan
 from recurseg.training.recipe import Recipe
 from recurseg.training.recipe_files import is_recipe, published_recipe, read_recipe
@@ -74,6 +75,9 @@ def train(
 ) -> Run:
     """Trains a model and leaves a run folder with its package, held-out predictions, metrics and report.
 
+    Started in several processes by `torchrun` or `srun`, these share each batch, and the first one writes: all need
+    the same data set and run folder. The run is that of one process, up to rounding and to what dropout drops.
+
     Args:
         data: Data set, or a recipe that names one; with `resume` it may be left out.
         model: Name of a model, whose default recipe is planned for the data; "pyramid_lstm" by default.
@@ -90,7 +94,7 @@ def train(
         init: Package or run whose weights to start from.
         settings: Changes of the recipe, such as `optimizer.lr=1e-3`.
         as_: How to read a folder of image files: "stack", "images" or "sequence".
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu" or "cuda"; of several processes on a machine each takes a GPU.
         plugin: Module that registers the model, where it is not built in.
         console: Where progress is shown; standard error by default.
 
@@ -115,11 +119,15 @@ def train(
         plugin=plugin,
         as_=as_,
     )
-    console, folder = console or Console(stderr=True), Path(out)
-    start = _reopen(folder, asked) if resume else _begin(folder, asked, recipe)
-    for line in (*start.dataset.notes, start.split.description, *start.recipe.why):
-        console.print(f"[dim]·[/] {line}", highlight=False)
-    Trainer(start, folder, choose_device(device), console).run(None if resume else minutes, init, resume)
+    folder, fabric = Path(out), join(device)
+    console = console or Console(stderr=True, quiet=not fabric.is_global_zero)
+    with ending_together(fabric):
+        start = _reopen(folder, asked) if resume else _begin(folder, asked, recipe)
+        start = replace(start, recipe=fabric.broadcast(start.recipe))
+        fabric.barrier()  # nothing is written before all have looked
+        for line in (*start.dataset.notes, start.split.description, *start.recipe.why):
+            console.print(f"[dim]·[/] {line}", highlight=False)
+        Trainer(start, folder, fabric, console).run(None if resume else minutes, init, resume)
     return Run(folder)
 
 

@@ -133,10 +133,23 @@ class Windows(Dataset):
         return torch.from_numpy(kept)
 
 
-def batches(windows: Windows, stage: Stage, first: int, offset: int, workers: int) -> DataLoader:
-    """The batches of a stage from its update `first` on; its first update uses sample number `offset`."""
-    numbers = range(offset + first * stage.batch, offset + stage.steps * stage.batch)
-    return DataLoader(windows, stage.batch, sampler=numbers, num_workers=workers)
+def batches(
+    windows: Windows, stage: Stage, first: int, offset: int, workers: int, *, rank: int = 0, ranks: int = 1
+) -> DataLoader:
+    """The batches of a stage, or of each the share of one of several processes.
+
+    Args:
+        windows: The samples.
+        stage: Says how many updates there are, and samples an update of all processes together.
+        first: The update to begin with.
+        offset: Number of the stage's first sample.
+        workers: Processes that prepare windows.
+        rank: Number of this process: it has every `ranks`-th sample of a batch.
+        ranks: How many processes share a batch.
+    """
+    begins = range(offset + first * stage.batch, offset + stage.steps * stage.batch, stage.batch)
+    numbers = [list(range(begin + rank, begin + stage.batch, ranks)) for begin in begins]
+    return DataLoader(windows, batch_sampler=numbers, num_workers=workers)
 
 
 def _foreground_voxels(label: np.ndarray, case: int) -> list[np.ndarray]:

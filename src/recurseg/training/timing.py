@@ -11,7 +11,6 @@ from recurseg.training.checkpoint import Progress
 from recurseg.training.loop import Training, Update
 from recurseg.training.optimizers import create_optimizer
 from recurseg.training.recipe import Recipe, Stage
-from recurseg.training.sampling import batches
 
 VALIDATION_SHARE = 0.15
 """Largest part of the minutes that validations take."""
@@ -20,6 +19,8 @@ _TIMED_UPDATES, _TIMED_SECONDS = 6, 20.0
 
 def fit_to_minutes(training: Training, minutes: float, try_out: Callable[[], int], cases: int) -> Recipe:
     """Returns the recipe with as many steps as fit, validations included; stages keep their proportions.
+
+    Of several processes all take part, and the first one's clock counts.
 
     Args:
         training: Its model is left as it is.
@@ -40,21 +41,21 @@ def fit_to_minutes(training: Training, minutes: float, try_out: Callable[[], int
     recipe = recipe.model_copy(update={"validation": validation})
     cost = sum(stage.steps * _seconds_an_update(training, stage) for stage in recipe.stages)
     factor = max(budget - per_pass, 0.2 * budget) / cost
-    return recipe.scaled(factor)
+    return training.fabric.broadcast(recipe.scaled(factor))
 
 
 def _seconds_an_update(training: Training, stage: Stage) -> float:
     recipe, model = training.recipe, copy.deepcopy(training.model)
-    update = Update(recipe, model, create_optimizer(model, recipe.optimizer), Progress())
+    update = Update(recipe, training.fabric, model, create_optimizer(model, recipe.optimizer), Progress())
     timed = stage.model_copy(update={"steps": _TIMED_UPDATES + 1})
     minimised = training.loss(stage)
     seconds, begun = [], time.perf_counter()
     previous = begun
-    for sample in batches(training.windows(stage), timed, 0, 0, recipe.sampling.workers):
+    for sample in training.batches(timed):
         update(sample, minimised, recipe.optimizer.lr * 1e-3, seed=0)
         now = time.perf_counter()
         seconds.append(now - previous)
         previous = now
-        if now - begun > _TIMED_SECONDS:
+        if training.fabric.broadcast(now - begun > _TIMED_SECONDS):
             break
     return statistics.median(seconds[1:] or seconds)

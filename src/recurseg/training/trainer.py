@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.console import Console
@@ -25,6 +25,7 @@ from recurseg.inference.predictor import load, package_folder
 from recurseg.models import accepts_missing, create_model, load_plugin
 from recurseg.preprocess import Prepared, prepare
 from recurseg.training.allocation import keep_freed_memory
+from recurseg.training.batch_norm import normalise_over_ranks
 from recurseg.training.checkpoint import Checkpoints, Progress
 from recurseg.training.log import Log
 from recurseg.training.loop import Training, fit
@@ -39,6 +40,9 @@ from recurseg.training.sampling import Arrays
 from recurseg.training.tasks import TASKS, Held, Validator
 from recurseg.training.timing import fit_to_minutes
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 
 @dataclass(frozen=True)
 class Start:
@@ -51,17 +55,23 @@ class Start:
 
 
 class Trainer:
-    """The steps of a training in their order."""
+    """The steps of a training in their order.
 
-    def __init__(self, start: Start, folder: Path, device: torch.device, console: Console) -> None:
+    Of several processes each reads, fits and measures while training; the first one alone writes, and at the end
+    measures and reports while the others wait.
+    """
+
+    def __init__(self, start: Start, folder: Path, fabric: Fabric, console: Console) -> None:
         self.recipe, self.dataset, self.split, self.facts = start.recipe, start.dataset, start.split, start.facts
-        self.folder, self.device, self.console = folder, device, console
+        self.folder, self.fabric, self.device, self.console = folder, fabric, fabric.device, console
         self.task = TASKS[self.recipe.task]
 
     def run(self, minutes: float | None, init: Path | str | None, resume: bool) -> None:
+        self._require_shares()
         if resume:
-            self._refuse_changed_data()
-            if self._finished:
+            if self.fabric.is_global_zero:
+                self._refuse_changed_data()
+            if self.fabric.broadcast(self._finished):
                 self.console.print(f"[dim]·[/] {self.folder} is finished", highlight=False)
                 return
         keep_freed_memory()
@@ -73,6 +83,7 @@ class Trainer:
         validator = self.task.validator(held, self.recipe, self.dataset.class_names)
         training = Training(
             recipe=self.recipe,
+            fabric=self.fabric,
             model=model,
             optimizer=create_optimizer(model, self.recipe.optimizer),
             cases=cases,
@@ -82,18 +93,21 @@ class Trainer:
         )
         if minutes is not None:
             self._fit_to_minutes(training, validator, minutes)
-        if not resume:
+        writes = self.fabric.is_global_zero
+        if writes and not resume:
             self._write_start(model, cases)
         progress = self._restore(training) if resume else Progress()
         self._announce(model, progress)
-        log = Log(self.folder / "log.jsonl", resume_at=progress.step)
+        log = Log(self.folder / "log.jsonl" if writes else None, resume_at=progress.step)
         with training_bar(self.console, self.recipe.steps, progress.step) as report:
             progress = fit(training, progress, log, report)
         log.close()
         self.facts["peak_memory_mib"] = peak.mib()
-        if progress.best_step is not None and self.recipe.validation.keep == "best":
-            training.checkpoints.load_weights(progress.best_step, model)
-        self._finish(model, held, progress, time.time() - started)
+        if writes:
+            if progress.best_step is not None and self.recipe.validation.keep == "best":
+                training.checkpoints.load_weights(progress.best_step, model)
+            self._finish(model, held, progress, time.time() - started)
+        self.fabric.barrier()
 
     @property
     def _finished(self) -> bool:
@@ -103,6 +117,15 @@ class Trainer:
     @property
     def _channels(self) -> int:
         return len(self.recipe.preprocessing.channels(self.dataset.modalities))
+
+    def _require_shares(self) -> None:
+        ranks = self.fabric.world_size
+        for number, stage in enumerate(self.recipe.stages):
+            if stage.batch < ranks:
+                raise ConfigError(
+                    f"stages.{number}.batch {stage.batch} is what all {ranks} processes share: start fewer, "
+                    f"or take --set stages.{number}.batch={ranks}"
+                )
 
     def _model(self, init: Path | str | None) -> nn.Module:
         config = self.recipe.model
@@ -124,7 +147,8 @@ class Trainer:
         self._check_modalities(model)
         if init is not None:
             _copy_weights(model, config.name, Path(init))
-        return model.to(self.device)
+        model = model.to(self.device)
+        return model if self.fabric.world_size == 1 else normalise_over_ranks(model, self.device)
 
     def _check_modalities(self, model: nn.Module) -> None:
         """Missing modalities are for models that cope with them, and each of them must be seen somewhere."""
@@ -170,6 +194,7 @@ class Trainer:
             "foreground_fraction": foreground_fraction(case.label for case in cases),
             "versions": versions(),
             "machine": machine(),
+            "processes": self.fabric.world_size,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         write_json(self.folder / "manifest.json", self.facts)
@@ -189,9 +214,10 @@ class Trainer:
         parameters = sum(parameter.numel() for parameter in model.parameters())
         options = ", ".join(f"{key} {value}" for key, value in self.recipe.model.options.items())
         where = f"from step {progress.step} " if progress.step else ""
+        times = f"{self.fabric.world_size} x " if self.fabric.world_size > 1 else ""
         self.console.print(
             f"[bold]{self.recipe.model.name}[/] ({parameters:,} parameters{'; ' + options if options else ''}), "
-            f"{self.recipe.steps} steps {where}on {self.device.type}",
+            f"{self.recipe.steps} steps {where}on {times}{self.device.type}",
             highlight=False,
         )
 

@@ -16,6 +16,7 @@ from recurseg.evaluation.overlap import soft_dice
 from recurseg.evaluation.result import together
 from recurseg.inference.cine import predict_prepared
 from recurseg.preprocess import Prepared, restore
+from recurseg.training.distributed import spread
 from recurseg.training.recipe import Recipe
 
 SOFT_DICE = "dice:soft_batch"
@@ -71,7 +72,7 @@ class Validator:
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """The recipe's metric over the cases that are watched: the mean of cases, or all their voxels pooled."""
         metric, counted = self.recipe.validation.metric, self.cases[: self.recipe.validation.cases]
-        measured = [self.measure(model, held) for held in counted]
+        measured = spread(lambda held: self.measure(model, held), counted)
         values = {metric: together([evaluation for evaluation, _ in measured]).value(metric)}
         return values | ({SOFT_DICE: fmean(soft for _, soft in measured)} if self.recipe.validation.soft else {})
 

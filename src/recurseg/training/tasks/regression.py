@@ -22,6 +22,7 @@ from recurseg.inference.predictor import Segmenter
 from recurseg.preprocess import Prepared, restore_image
 from recurseg.training.completion import Completed, Validator, complete, measure_completed
 from recurseg.training.deletion import deleted_from_window
+from recurseg.training.distributed import mean_of_all_ranks
 from recurseg.training.recipe import Recipe
 from recurseg.training.sampling import Arrays, Finish
 
@@ -44,7 +45,7 @@ def meaning(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
 
 
 def loss(name: str, cases: Sequence[Arrays], recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
-    return mse_loss
+    return lambda found, image: mean_of_all_ranks(mse_loss(found, image), image.numel())
 
 
 def arrays(prepared: Prepared, recipe: Recipe) -> list[Arrays]:
