@@ -44,7 +44,7 @@ def threshold_model() -> Iterator[None]:
     known = set(registry._entries)
     register_model("threshold")(Threshold)
     yield
-    for name in {"threshold", "mine"} - known:
+    for name in {"threshold", "mine", "sum"} - known:
         registry._entries.pop(name, None)
 
 
