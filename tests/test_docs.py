@@ -233,6 +233,14 @@ def in_the_path_table(found):
     return [f"{found['accuracy %']:.1f}"]
 
 
+def in_the_lesion_table(found):
+    return [f"{found[name]:.1f}" for name in ("sample Dice %", "voxel Dice %", "lesion F1 %")]
+
+
+def in_the_patient_table(found):
+    return [f"{found[name]:.1f}" for name in ("Dice %", "recall %", "precision %", "lesion F1 %")]
+
+
 @pytest.mark.parametrize(
     ("id", "source", "heading", "numbers"),
     [
@@ -243,6 +251,8 @@ def in_the_path_table(found):
         ("cross_modality/missing", "brain_tumour", "### Missing modalities", in_the_modality_table),
         ("gamma_net/table5_1", "acdc", "### Left ventricles", in_the_heart_table),
         ("gamma_net/pathfinder", "pathfinder", "### Paths", in_the_path_table),
+        ("rsanet/table1", "ms_lesions", "### Lesions", in_the_lesion_table),
+        ("rsanet/two_patients", "ms_lesions", "### Lesions", in_the_patient_table),
     ],
 )
 def test_the_readmes_results_are_those_of_the_ledger(id, source, heading, numbers):

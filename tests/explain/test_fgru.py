@@ -387,7 +387,7 @@ def test_a_cine_is_explained_over_its_frames():
 @pytest.mark.parametrize(
     ("case", "frame", "message"),
     [(cine(), 6, "6 frames: the last is 5"), (cine(), -1, "the last is 5"), (cine().frame(0), 0, "has no frames")],
-    ids=str,
+    ids=["behind_the_last", "before_the_first", "no_cine"],
 )
 def test_a_frame_that_is_not_there_is_one_clear_line(case, frame, message):
     with pytest.raises(ConfigError, match=message):

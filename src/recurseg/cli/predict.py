@@ -22,6 +22,14 @@ def predict(
     keep_largest: Annotated[
         bool, typer.Option("--keep-largest", help="Keep the largest connected piece of each class.")
     ] = False,
+    max_ram: Annotated[
+        str | None,
+        typer.Option(
+            "--max-ram",
+            metavar="SIZE",
+            help="Most memory that the program may hold, such as 2GB; larger images go through the disk.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Predict everything anew and replace files that are there.")
     ] = False,
@@ -49,6 +57,11 @@ def predict(
             "--as", help="How to take folders of 2-D files; 'sequence' also: films of ACDC, not single frames."
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Predict on a Ray cluster: auto, local, HOST:PORT or ray://HOST:PORT."),
+    ] = None,
+    cores: Annotated[int | None, typer.Option(min=1, help="With --ray: cores for each case; 1 by default.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Write label files, or completed images, on the inputs' own grids.
@@ -64,6 +77,7 @@ def predict(
         probabilities=save_probabilities,
         flips=flips,
         keep_largest=keep_largest,
+        max_ram=max_ram,
         overwrite=overwrite,
         modalities=None if modalities is None else modalities.split(","),
         subsets=subsets,
@@ -72,6 +86,8 @@ def predict(
         precision=precision,
         window=_sides(window),
         plugin=plugin,
+        ray=ray,
+        cores=cores,
         quiet=json_,
     )
     if json_:

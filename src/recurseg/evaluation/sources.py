@@ -160,8 +160,9 @@ def _plain(path: Path) -> list[Labelled]:
     """Label files without an index: one stack where file names are consecutive numbers, else one case a file."""
     from recurseg.data.formats import open_volume
     from recurseg.data.formats import stem_of as stem
+    from recurseg.data.formats.zarr import is_store
 
-    if path.is_file():
+    if path.is_file() or is_store(path):
         return [Labelled(stem(path), open_volume(path))]
     files = label_files(path)
     if not files:
@@ -173,12 +174,13 @@ def _plain(path: Path) -> list[Labelled]:
 
 def label_files(path: Path) -> list[Path]:
     from recurseg.data.formats import format_of
+    from recurseg.data.formats.zarr import is_store
 
-    if path.is_file():
+    if path.is_file() or is_store(path):
         return [path]
     if not path.is_dir():
         raise DataError(f"{path}: does not exist: pass a folder or file of label maps")
-    return sorted(f for f in path.iterdir() if f.is_file() and format_of(f) and f.name[0] != ".")
+    return sorted(f for f in path.iterdir() if (f.is_file() or is_store(f)) and format_of(f) and f.name[0] != ".")
 
 
 def _consecutive(stems: Sequence[str]) -> bool:

@@ -229,4 +229,4 @@ def _signed(value: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return "<\u00a00.001\u00a0%" if 0 < share < 1e-5 else f"{100 * share:.2g}\u00a0%"
+    return "<\u00a00.001\u00a0%" if 0 < share < 1e-5 else f"{100 * share:.3g}\u00a0%"

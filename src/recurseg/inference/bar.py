@@ -18,7 +18,7 @@ class CasesBar:
 
     def __init__(self, voxels: Sequence[int], *, quiet: bool) -> None:
         self._voxels = list(voxels)
-        self._number, self._done = 0, 0
+        self._number, self._done, self._total = 0, 0, sum(self._voxels)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -30,7 +30,7 @@ class CasesBar:
             refresh_per_second=2,
             speed_estimate_period=600,
         )
-        self._task = self._progress.add_task("", total=sum(self._voxels))
+        self._task = self._progress.add_task("", total=self._total)
 
     def __enter__(self) -> CasesBar:
         self._progress.start()
@@ -41,20 +41,24 @@ class CasesBar:
 
     def start(self, name: str) -> None:
         """Names the case at work."""
-        self._progress.update(self._task, description=f"{name} ({self._number + 1}/{len(self._voxels)})")
+        self.tell(f"{name} ({self._number + 1}/{len(self._voxels)})")
+
+    def tell(self, text: str) -> None:
+        """Says what is at work, where it is not one case."""
+        self._progress.update(self._task, description=text)
 
     def within(self, fraction: float) -> None:
         """Shows how far the case at work is, in [0, 1]."""
         self._progress.update(self._task, completed=self._done + fraction * self._voxels[self._number])
 
-    def finish(self) -> None:
-        """Ends the case at work."""
-        self._done += self._voxels[self._number]
+    def finish(self, number: int | None = None) -> None:
+        """Ends the case at work, or case `number` where they end in any order."""
+        self._done += self._voxels[self._number if number is None else number]
         self._number += 1
         self._progress.update(self._task, completed=self._done)
 
-    def skip(self) -> None:
-        """Leaves the case at work out, so that it does not count for the time left."""
+    def skip(self, number: int | None = None) -> None:
+        """Leaves a case out, as `finish` names it, so that it does not count for the time left."""
+        self._total -= self._voxels[self._number if number is None else number]
         self._number += 1
-        total = self._done + sum(self._voxels[self._number :])
-        self._progress.update(self._task, completed=self._done if total else 1, total=total or 1)
+        self._progress.update(self._task, completed=self._done if self._total else 1, total=self._total or 1)

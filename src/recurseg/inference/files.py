@@ -10,19 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from recurseg.data.case import Volume
+from recurseg.data.case import Case, Volume
 from recurseg.data.formats import write_like
+from recurseg.data.formats.writing import CannotWriteError
 from recurseg.data.layouts.files import As
 from recurseg.errors import ConfigError, DataError, RecursegError, ResourceError
 from recurseg.inference.bar import CasesBar
+from recurseg.inference.bounded import bounded_by_itself
+from recurseg.inference.bounded_files import MAPS_FOLDER, write_bounded
 from recurseg.inference.classify import answer
 from recurseg.inference.index import Index, fingerprint
 from recurseg.inference.inputs import Inputs, check_out, collect
+from recurseg.inference.memory import parse_bytes, readable_size
 from recurseg.inference.package import package_hash
 from recurseg.inference.predictor import Prediction, Segmenter
 from recurseg.models import accepts_missing
 
-MAPS_FOLDER = "probabilities"
 _NAMED_FAILURES = 8
 
 
@@ -51,6 +54,7 @@ def predict_files(
     probabilities: bool = False,
     flips: bool = False,
     keep_largest: bool = False,
+    max_ram: int | str | None = None,
     overwrite: bool = False,
     as_: As | None = None,
     quiet: bool = False,
@@ -63,7 +67,7 @@ def predict_files(
 
     Labels carry the values of the data set that the model was trained on and lie on the input's own grid. A run that
     was killed goes on where it stopped: cases whose files are there and whose input, model and settings are the
-    same are skipped.
+    same are skipped; with `max_ram` a case that was begun goes on at the sections that were not written.
 
     Args:
         segmenter: From `recurseg.load`.
@@ -71,7 +75,7 @@ def predict_files(
         out: Folder for the results, outside of the inputs.
         probabilities: Whether to write a float32 map of each foreground class to `probabilities/` too.
         flips: As for `Segmenter.predict`.
-        keep_largest: As for `Segmenter.predict`.
+        keep_largest: As for `Segmenter.predict`, like `max_ram`.
         overwrite: Whether to predict everything anew, replacing files that are there.
         as_: How to take folders of 2-D files: "stack", "images" or "sequence".
         quiet: Whether to show no progress bar.
@@ -88,7 +92,7 @@ def predict_files(
     paths, out = [Path(path) for path in inputs], Path(out)
     found = collect(paths, segmenter.spec.modalities, missing=accepts_missing(segmenter.model), as_=as_)
     if not found.cases:
-        raise _failures(found.failed, len(found.failed), out)
+        raise failures(found.failed, len(found.failed), out)
     check_out(out, paths, found.cases)
     return predict_cases(
         segmenter,
@@ -97,6 +101,7 @@ def predict_files(
         probabilities=probabilities,
         flips=flips,
         keep_largest=keep_largest,
+        max_ram=max_ram,
         overwrite=overwrite,
         quiet=quiet,
     )
@@ -110,12 +115,14 @@ def predict_cases(
     probabilities: bool = False,
     flips: bool = False,
     keep_largest: bool = False,
+    max_ram: int | str | None = None,
     overwrite: bool = False,
     quiet: bool = False,
 ) -> FilesResult:
     """Predicts cases that are open already; otherwise as `predict_files`."""
     if segmenter.package is None:
         raise ConfigError("files are predicted by a stored model: save_package it, then load it")
+    limit = None if max_ram is None else parse_bytes(max_ram)
     total = len(found.cases) + len(found.failed)
     package = package_hash(segmenter.package)
     index = Index(out, segmenter.spec, package, overwrite=overwrite)
@@ -123,44 +130,87 @@ def predict_cases(
     index.plan([case.id for case in found.cases])
 
     result = FilesResult(out, notes=found.notes)
-    settings = _settings(segmenter, flips=flips, keep_largest=keep_largest)
-    with CasesBar([math.prod(case.shape) for case in found.cases], quiet=quiet) as bar:
+    settings = settings_of(segmenter, flips=flips, keep_largest=keep_largest)
+    with CasesBar([math.prod(case.shape) for case in found.cases], quiet=quiet) as bar, index.kept():
         for case in found.cases:
             bar.start(case.id)
             try:
                 mark = fingerprint(case, package, settings)
                 if not overwrite and index.is_done(case, mark, maps=probabilities):
                     result.skipped[case.id] = index.file_of(case.id)
-                    index.document["pending"].remove(case.id)
+                    index.keep(case.id)
                     bar.skip()
                     continue
-                prediction = segmenter.predict(
-                    case, probabilities=probabilities, flips=flips, keep_largest=keep_largest, progress=bar.within
+                entry = predict_case(
+                    segmenter,
+                    case,
+                    out,
+                    mark=mark,
+                    notes=result.notes,
+                    max_ram=limit,
+                    probabilities=probabilities,
+                    flips=flips,
+                    keep_largest=keep_largest,
+                    progress=bar.within,
                 )
+            except CannotWriteError:
+                raise
             except RecursegError as error:
                 found.failed[case.id] = error
                 index.cases.pop(case.id, None)
                 bar.skip()
                 continue
-            entry = _write(prediction, out, segmenter) | {"fingerprint": mark}
-            index.add(case.id, entry)
+            index.add(case.id, entry | {"fingerprint": mark})
             result.written[case.id] = index.file_of(case.id)
             bar.finish()
-    index.document["failed"] = {name: str(error) for name, error in found.failed.items()}
-    index.document["pending"] = []
-    index.save()
+    index.close(found.failed)
     if found.failed:
-        raise _failures(found.failed, total, out)
+        raise failures(found.failed, total, out)
     return result
 
 
-def _settings(segmenter: Segmenter, **options: bool) -> dict[str, Any]:
+def predict_case(
+    segmenter: Segmenter,
+    case: Case,
+    out: Path,
+    *,
+    mark: str,
+    max_ram: int | None = None,
+    notes: list[str] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Predicts a case and writes its files; returns its entry in the index, less its fingerprint.
+
+    Args:
+        segmenter: Of a stored model.
+        case: Its modalities as the model names them.
+        out: Folder of the results.
+        mark: The case's fingerprint.
+        max_ram: Bytes, as for `Segmenter.predict`.
+        notes: Gets a line where the case is larger than the free memory.
+        options: `probabilities`, `flips`, `keep_largest` and `progress` of `Segmenter.predict`.
+
+    Raises:
+        CannotWriteError: The folder cannot be written, or the disk is full.
+        ConfigError, DataError, ResourceError: As `Segmenter.predict` does.
+    """
+    limit = bounded_by_itself(segmenter, case) if max_ram is None else max_ram
+    if limit is None:
+        return write_prediction(segmenter.predict(case, **options), out, segmenter)
+    if max_ram is None and notes is not None:
+        size = readable_size(limit)
+        notes.append(f"case {case.id}: larger than the free memory, predicted as with --max-ram {size}")
+    return write_bounded(segmenter, case, out, mark=mark, max_ram=limit, **options)
+
+
+def settings_of(segmenter: Segmenter, **options: bool) -> dict[str, Any]:
+    """What decides a prediction beside the package and the case, as plain values."""
     spec = segmenter.spec
     settings = {"window": spec.window, "overlap": spec.overlap, "precision": segmenter.precision, **options}
     return settings if segmenter.given is None else settings | {"given": segmenter.given}
 
 
-def _write(prediction: Prediction, out: Path, segmenter: Segmenter) -> dict[str, Any]:
+def write_prediction(prediction: Prediction, out: Path, segmenter: Segmenter) -> dict[str, Any]:
     """Writes a prediction's files; returns its entry in the index."""
     case, names = prediction.case, segmenter.spec.class_names
     if segmenter.spec.task == "regression":
@@ -193,7 +243,7 @@ def as_stored(image: np.ndarray, like: Volume) -> np.ndarray:
     return np.clip(np.rint(image), 0, np.iinfo(kind).max).astype(kind)
 
 
-def _failures(failed: dict[str, Exception], total: int, out: Path) -> RecursegError:
+def failures(failed: dict[str, Exception], total: int, out: Path) -> RecursegError:
     """One error for all inputs that failed, of the kind that decides the exit code."""
     messages = [" ".join(str(error).split()) for error in failed.values()]
     more = len(messages) - _NAMED_FAILURES

@@ -81,7 +81,7 @@ def check_out(out: Path, paths: Sequence[Path], cases: Sequence[Case]) -> None:
             raise ConfigError(f"--out {out}: lies in the input folder {path}: choose a folder outside of it")
     for case in cases:
         for volume in case.images.values():
-            folder = volume.path if volume.path.is_dir() else volume.path.parent
+            folder = volume.path if volume.path.is_dir() and volume.format != "zarr" else volume.path.parent
             if place == folder.resolve():
                 raise ConfigError(f"--out {out}: is the folder of the input {volume.path}: choose another")
     require_writable(out)

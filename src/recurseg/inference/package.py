@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from recurseg import __version__
 from recurseg.data.case import IGNORE
-from recurseg.errors import ConfigError, DataError, ResourceError, did_you_mean
+from recurseg.errors import ConfigError, DataError, ResourceError, first_problem
 from recurseg.preprocess import Preprocessing
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def read_spec(folder: Path) -> PackageSpec:
     try:
         return PackageSpec.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_first_problem(error)}") from None
+        raise ConfigError(f"{path}: {first_problem(error, PackageSpec)}") from None
 
 
 def package_hash(folder: Path) -> str:
@@ -209,13 +209,3 @@ def package_hash(folder: Path) -> str:
 
 def _is_package(folder: Path) -> bool:
     return (folder / SPEC_NAME).is_file()
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        known = (Preprocessing if problem["loc"][0] == "preprocessing" else PackageSpec).model_fields
-        return f"unknown key '{place}'{did_you_mean(str(problem['loc'][-1]), known)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{place}: {message[:1].lower()}{message[1:]}" if place else message
