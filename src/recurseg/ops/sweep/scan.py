@@ -12,18 +12,29 @@ h/2 = o (σ(k) − 1/2). All cells here are doubled and all hidden states halved
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recurseg.ops.sweep import steps
 from recurseg.ops.sweep.planes import adjoint, convolve, gradient_of_planes, gradient_of_weight
 
 _AT_ONCE = {"cpu": 2**20}
 """Numbers in the gates of a block: on a CPU they stay in the cache between one use and the next."""
-_sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+
+
+def steps_on(device: torch.device) -> ModuleType:
+    """The module with the `Forward` and `Backward` steps for a device."""
+    if device.type == "cuda" and find_spec("triton"):
+        from recurseg.ops.sweep import triton
+
+        return triton
+    return steps
 
 
 @dataclass(frozen=True)
@@ -107,7 +118,7 @@ class Scan:
         pads = [k // 2 for k in weight.shape[3:]]
         flat = hidden.flatten(1, 2).to(weight.dtype)
         found = F.conv2d(flat, weight.flatten(0, 1), bias, padding=pads, groups=len(weight))
-        return found.unflatten(1, (len(weight), -1)).float()
+        return found.unflatten(1, (len(weight), -1))
 
 
 def scan_forward(
@@ -124,27 +135,19 @@ def scan_forward(
     Returns:
         Hidden states and cells, float32, and the gates of each block of `Scan.blocks` or an empty list.
     """
-    steps, batch, _, *plane = planes.shape
+    kernels, (count, batch, _, *plane) = steps_on(planes.device), planes.shape
     shape = [batch, len(scan.directions), scan.width, *plane]
-    hidden = planes.new_empty(steps, *shape, dtype=torch.float32)
-    cells = planes.new_empty(steps if keep_cells else 1, *shape, dtype=torch.float32)
+    hidden = planes.new_empty(count, *shape, dtype=torch.float32)
+    cells = planes.new_empty(count if keep_cells else 1, *shape, dtype=torch.float32)
     h, c = scan.state or (None, None)
     kept: list[Tensor] = []
     for first, last in scan.blocks(planes):
         gates = scan.from_input(planes, first, last)
         own = cells[first:last].unbind() if keep_cells else [cells[0]] * (last - first)
-        parts = _steps(gates, *gates.split(scan.width, 3), hidden[first:last])
-        for (gates_t, s, i, f, o, out), cell in zip(parts, own, strict=True):
-            if h is not None:
-                gates_t += scan.from_hidden(h)
-            gates_t.sigmoid_()
-            if c is None:
-                torch.mul(i, -2, out=cell)
-            else:
-                torch.mul(f, c, out=cell).sub_(i, alpha=2)
-            cell.addcmul_(i, s, value=4)
-            torch.sigmoid(cell, out=out)
-            h, c = out.sub_(0.5).mul_(o), cell
+        block = kernels.Forward(gates, hidden[first:last])
+        for t, cell in enumerate(own):
+            recurrent = None if h is None else scan.from_hidden(h)
+            h, c = block.step(t, recurrent, c, cell), cell
         if keep_gates:
             kept.append(gates)
     return hidden, cells, kept
@@ -203,33 +206,22 @@ def scan_backward(
     x = scan.volume(planes)
     found.x = torch.zeros_like(x, dtype=torch.float32, memory_format=torch.contiguous_format) if of_planes else None
     turned = torch.cat([adjoint(weight) for weight in scan.weight_h])
-    dh, dc = grad_state
+    kernels, (dh, dc) = steps_on(planes.device), grad_state
     for number, (first, last) in reversed(list(enumerate(scan.blocks(planes)))):
-        block = gates[number] if gates else _gates_again(scan, planes, hidden, first, last)
-        slopes, to_cell = _slopes(block, cells[first:last], scan.before(cells, 1, first, last))
-        own = [scan.in_order(grad_planes, first, last, g) for g in range(len(scan.directions))]
-        parts = (2 * torch.stack(own, 2), slopes, slopes[:, :, :, :3], slopes[:, :, :, 3], to_cell)
-        each = list(_steps(*parts, block.unflatten(3, (4, -1))[:, :, :, 2]))
-        for t in reversed(range(len(each))):
-            grad_h, z, cell_gates, z_o, slope, f = each[t]
-            grad_h = dh.add_(grad_h)
-            grad_c = dc.addcmul_(grad_h, slope)
-            z_o.mul_(grad_h)
-            cell_gates.mul_(grad_c.unsqueeze(2))
+        own = gates[number] if gates else _gates_again(scan, planes, hidden, first, last)
+        grad = [scan.in_order(grad_planes, first, last, g) for g in range(len(scan.directions))]
+        before = scan.before(cells, 1, first, last)
+        block = kernels.Backward(own, cells[first:last], before, 2 * torch.stack(grad, 2), turned.dtype)
+        for t in reversed(range(last - first)):
+            dc = block.step(t, dh, dc)
             if first + t or scan.state is not None:
-                dc = grad_c.mul_(f)
-                back = z.flatten(1, 3).to(turned.dtype)
-                pads = [k // 2 for k in turned.shape[2:]]
+                back, pads = block.of_gates[t].flatten(1, 2).to(turned.dtype), [k // 2 for k in turned.shape[2:]]
                 dh = F.conv2d(back, turned, padding=pads, groups=len(scan.directions)).float()
-                dh = dh.unflatten(1, grad_h.shape[1:3]).contiguous()
-        _gather(found, scan, slopes.flatten(3, 4), planes, scan.before(hidden, 0, first, last), first, last)
+                dh = dh.unflatten(1, dc.shape[1:3]).contiguous()
+        _gather(found, scan, block.of_gates, planes, scan.before(hidden, 0, first, last), first, last)
     if scan.state is not None:
         found.state = [end for pair in zip(dh.unbind(1), dc.unbind(1), strict=True) for end in pair]
     return found
-
-
-def _steps(*parts: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    return zip(*(part.unbind() for part in parts), strict=True)
 
 
 def _gates_again(scan: Scan, planes: Tensor, hidden: Tensor, first: int, last: int) -> Tensor:
@@ -240,23 +232,6 @@ def _gates_again(scan: Scan, planes: Tensor, hidden: Tensor, first: int, last: i
         past = scan.before(hidden, 0, first, last)[fresh:]
         gates[fresh:] += scan.from_hidden(past.flatten(0, 1)).unflatten(0, past.shape[:2])
     return gates.sigmoid_()
-
-
-def _slopes(gates: Tensor, cells: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-    """Derivatives that the scan needs, for a block of planes at once.
-
-    Returns:
-        Of the gates before their non-linearity, `(T, B, G, 4, O, H, W)`: what a gradient of the cell (of the hidden
-        state, for the output gate) is multiplied with; and the derivative of hidden state by cell.
-    """
-    gates, t = gates.unflatten(3, (4, -1)), cells.sigmoid()
-    slopes = torch.empty_like(gates)
-    (s, i, f, o), (to_s, to_i, to_f, to_o) = gates.unbind(3), slopes.unbind(3)
-    _sigmoid_backward(4 * i, s, grad_input=to_s)
-    _sigmoid_backward((4 * s).sub_(2), i, grad_input=to_i)
-    _sigmoid_backward(before, f, grad_input=to_f)
-    _sigmoid_backward(t - 0.5, o, grad_input=to_o)
-    return slopes, _sigmoid_backward(o, t, grad_input=t)
 
 
 def _gather(
@@ -281,6 +256,6 @@ def _gather(
             back = gradient_of_planes(own, scan.weight_x[g]).unflatten(0, grad.shape[:2])
             there = scan.in_volume(first, last, len(planes), g)
             scan.planes(found.x)[there] += back.flip(0) if scan.reverse[g] else back
-    of_planes = grad.sum((1, 4, 5))
+    of_planes = grad.sum((1, 4, 5), dtype=torch.float32)
     found.bias_x += of_planes.sum(0)
     found.bias_h += of_planes[fresh:].sum(0)
