@@ -1,4 +1,4 @@
-"""Independent pieces of work on threads of their own, each with one intra-op thread."""
+"""Independent pieces of work: on a CPU on threads of their own with one intra-op thread each, on a GPU on streams."""
 
 from __future__ import annotations
 
@@ -38,9 +38,12 @@ def run_parallel(work: Callable[[Item], Result], items: Iterable[Item], *, devic
     """Returns `[work(item) for item in items]`, on the CPU by as many threads as torch may use.
 
     Grad mode goes with the work; the caller's thread settings are the same afterwards. Results come in the
-    order of the items, so sums over them do not depend on which thread was first.
+    order of the items, so sums over them do not depend on which thread was first. On a GPU each item has a stream
+    of its own; the caller's stream is the one they begin after and are waited for by.
     """
     items = list(items)
+    if device.type == "cuda":
+        return _on_streams(work, items, device)
     workers = min(torch.get_num_threads(), len(items))
     if device.type != "cpu" or workers < 2:
         return [work(item) for item in items]
@@ -51,6 +54,24 @@ def run_parallel(work: Callable[[Item], Result], items: Iterable[Item], *, devic
             return work(item)
 
     return list(_pool(workers, os.getpid()).map(call, items))
+
+
+def _on_streams(work: Callable[[Item], Result], items: list[Item], device: torch.device) -> list[Result]:
+    """Work queued on a stream an item. None of it begins before, or lasts beyond, what the caller's stream has to do:
+    so memory may go from one stream to another without either being told."""
+    current, results = torch.cuda.current_stream(device), []
+    for stream, item in zip(_streams(len(items), device), items, strict=True):
+        stream.wait_stream(current)
+        with torch.cuda.stream(stream):
+            results.append(work(item))
+    for stream in _streams(len(items), device):
+        current.wait_stream(stream)
+    return results
+
+
+@functools.lru_cache(maxsize=8)
+def _streams(count: int, device: torch.device) -> list[torch.cuda.Stream]:
+    return [torch.cuda.Stream(device) for _ in range(count)]
 
 
 @contextmanager

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from recurseg.ops.md_lstm.diagonals import Diagonals, diagonals, gather
 from recurseg.ops.md_lstm.reference import CELL_LIMIT
 from recurseg.ops.parallel import run_parallel
-from recurseg.ops.recording import as_recorded
+from recurseg.ops.passes import Kept, Passes, Tensors, present, run_passes
 
 
 def _scan(rows: Tensor, weight_x: Tensor, weight_h: Tensor, bias: Tensor, table: Diagonals) -> tuple[Tensor, ...]:
@@ -95,33 +96,33 @@ def _scan_backward(
     return grad_z @ weight_x, grad_z.t() @ rows, grad_wh, grad_z.sum(0)
 
 
-class _MDLSTM(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, weight_x, weight_h, bias):
+@dataclass(frozen=True)
+class _Scans(Passes):
+    """Inputs: image, input weights, recurrent weights, bias. Result: the sum over directions."""
+
+    def forward(self, inputs: Tensors, *, keep: bool) -> tuple[list[Tensor], list[Tensor]]:
+        x, weight_x, weight_h, bias = present(inputs)
         table, flips = diagonals(tuple(x.shape[2:]), len(x), x.device), _flips(x.dim() - 2)
 
         def run(n: int) -> tuple[Tensor, ...]:
             scan = _scan(table.rows(x.flip(flips[n])), weight_x[n], weight_h[n], bias[n], table)
-            return scan if any(ctx.needs_input_grad) else scan[2:]
+            return scan if keep else scan[2:]
 
         scans = run_parallel(run, range(len(flips)), device=x.device)
-        if any(ctx.needs_input_grad):
-            ctx.save_for_backward(x, weight_x, weight_h, *itertools.chain(*scans))
-        return sum(table.volume(scan[-1], x.shape[2:]).flip(axes) for scan, axes in zip(scans, flips, strict=True))
+        volumes = (table.volume(scan[-1], x.shape[2:]).flip(axes) for scan, axes in zip(scans, flips, strict=True))
+        return [reduce(torch.add, volumes)], list(itertools.chain(*scans)) if keep else []
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad_total):
-        x, weight_x, weight_h, *scans = ctx.saved_tensors
+    def backward(self, inputs: Tensors, kept: Kept, grads: Sequence[Tensor], needed: Sequence[bool]) -> list[Tensor]:
+        x, weight_x, weight_h, _ = present(inputs)
         table, flips = diagonals(tuple(x.shape[2:]), len(x), x.device), _flips(x.dim() - 2)
 
         def run(n: int) -> tuple[Tensor, ...]:
-            grad, rows = table.rows(grad_total.flip(flips[n])), table.rows(x.flip(flips[n]))
-            return _scan_backward(grad, rows, weight_x[n], weight_h[n], scans[3 * n : 3 * n + 3], table)
+            grad, rows = table.rows(grads[0].flip(flips[n])), table.rows(x.flip(flips[n]))
+            return _scan_backward(grad, rows, weight_x[n], weight_h[n], kept[3 * n : 3 * n + 3], table)
 
-        grads = run_parallel(run, range(len(flips)), device=x.device)
-        grad_x = sum(table.volume(grad[0], x.shape[2:]).flip(axes) for grad, axes in zip(grads, flips, strict=True))
-        return grad_x, *(torch.stack([grad[k] for grad in grads]) for k in (1, 2, 3))
+        found = run_parallel(run, range(len(flips)), device=x.device)
+        volumes = (table.volume(grad[0], x.shape[2:]).flip(axes) for grad, axes in zip(found, flips, strict=True))
+        return [reduce(torch.add, volumes), *(torch.stack([grad[k] for grad in found]) for k in (1, 2, 3))]
 
 
 def _flips(d: int) -> list[list[int]]:
@@ -136,5 +137,5 @@ def md_lstm(x: Tensor, weight_x: Tensor, weight_h: Tensor, bias: Tensor) -> Tens
     """
     dtype = torch.promote_types(x.dtype, torch.float32)
     with torch.autocast(x.device.type, enabled=False):
-        total = _MDLSTM.apply(*as_recorded(part.to(dtype) for part in (x, weight_x, weight_h, bias)))
+        (total,) = run_passes(_Scans(), [part.to(dtype) for part in (x, weight_x, weight_h, bias)])
     return total.to(x.dtype)

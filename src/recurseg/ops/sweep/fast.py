@@ -9,14 +9,14 @@ planes are so small that calling an operation costs as much as the operation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from recurseg.ops.parallel import run_parallel
-from recurseg.ops.recording import as_recorded
+from recurseg.ops.passes import Kept, Passes, Tensors, present, run_passes
 from recurseg.ops.sweep.scan import Gradients, Scan, scan_backward, scan_forward
 
 State = tuple[Tensor, Tensor]
@@ -54,8 +54,8 @@ def pyramid_sweep(
         x, states = x.unsqueeze(2), [part.unsqueeze(2) for part in states]
         parameters = [p if p is None or p.dim() == 2 else p.unsqueeze(3) for p in parameters]
     with torch.autocast(x.device.type, enabled=False):
-        given = as_recorded([x, *parameters, *states])
-        total, *finals = _PyramidSweep.apply(1 if lines else 0, memory == "full", *given)
+        passes = _Sweeps(axis=1 if lines else 0, keep_gates=memory == "full")
+        total, *finals = run_passes(passes, [x, *parameters, *states])
     if lines:
         total, finals = total.squeeze(2), [part.squeeze(2) for part in finals]
     return total, [(2 * h, c / 2) for h, c in zip(finals[::2], finals[1::2], strict=True)]
@@ -69,39 +69,40 @@ def _scaled(parameter: Tensor | None, width: int) -> Tensor | None:
     return torch.cat([2 * parameter[:, cell_input:], parameter[:, :cell_input]], 1)
 
 
-class _PyramidSweep(torch.autograd.Function):
-    """Inputs: the axis of the first direction, whether gates are kept, volumes `(B, C, D, H, W)`, the four parameters
-    with directions first and gates as `scan` has them, then h and c of each direction where given."""
+@dataclass(frozen=True)
+class _Sweeps(Passes):
+    """Inputs: volumes `(B, C, D, H, W)`, the four parameters with directions first and gates as `scan` has them, then
+    h and c of each direction where given. Results: the total, then h and c of each direction.
 
-    @staticmethod
-    def forward(ctx, axis, keep_gates, x, weight_x, weight_h, bias_x, bias_h, *states):
-        scans = _scans(axis, x, weight_x, weight_h, bias_x, bias_h, states)
-        training = any(ctx.needs_input_grad)
+    Attributes:
+        axis: Of the first direction.
+        keep_gates: Whether the backward pass finds them, or computes them once more.
+    """
+
+    axis: int
+    keep_gates: bool
+
+    def forward(self, inputs: Tensors, *, keep: bool) -> tuple[list[Tensor], list[Tensor]]:
+        (x,), scans = present(inputs[:1]), _scans(self.axis, inputs)
 
         def run(scan: Scan) -> tuple[Tensor, list[Tensor], list[Tensor]]:
             hidden, cells, gates = scan_forward(
-                scan, scan.planes(x), keep_cells=training, keep_gates=training and keep_gates
+                scan, scan.planes(x), keep_cells=keep, keep_gates=keep and self.keep_gates
             )
             ends = [end[-1, :, g].clone() for g in range(len(scan.directions)) for end in (hidden, cells)]
-            return scan.summed(hidden), ends, [hidden, cells, *gates] if training else []
+            return scan.summed(hidden), ends, [hidden, cells, *gates] if keep else []
 
         done = run_parallel(run, scans, device=x.device)
-        if training:
-            ctx.axis, ctx.states, ctx.kept = axis, len(states), [len(parts) for _, _, parts in done]
-            kept = [tensor for _, _, parts in done for tensor in parts]
-            ctx.save_for_backward(x, weight_x, weight_h, bias_x, bias_h, *states, *kept)
-        finals = _by_direction(scans, [ends for _, ends, _ in done])
         total = done[0][0].clone(memory_format=torch.contiguous_format)
-        return _sum(total, [part for part, _, _ in done[1:]]).mul_(2).to(x.dtype), *finals
+        total = _sum(total, [part for part, _, _ in done[1:]]).mul_(2).to(x.dtype)
+        finals = _by_direction(scans, [ends for _, ends, _ in done])
+        return [total, *finals], [tensor for _, _, kept in done for tensor in kept]
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad_total, *grad_finals):
-        x, weight_x, weight_h, bias_x, bias_h, *rest = ctx.saved_tensors
-        states, kept = rest[: ctx.states], iter(rest[ctx.states :])
-        of_scans = [[next(kept) for _ in range(count)] for count in ctx.kept]
-        scans = _scans(ctx.axis, x, weight_x, weight_h, bias_x, bias_h, states)
-        grad_total = grad_total.float()
+    def backward(self, inputs: Tensors, kept: Kept, grads: Sequence[Tensor], needed: Sequence[bool]) -> list[Any]:
+        (x,), scans, rest = present(inputs[:1]), _scans(self.axis, inputs), iter(kept)
+        counts = [2 + self.keep_gates * len(scan.blocks(scan.planes(x))) for scan in scans]
+        of_scans = [[next(rest) for _ in range(count)] for count in counts]
+        grad_total, grad_finals = grads[0].float(), grads[1:]
 
         def run(number: int) -> Gradients:
             scan, (hidden, cells, *gates) = scans[number], of_scans[number]
@@ -114,33 +115,30 @@ class _PyramidSweep(torch.autograd.Function):
                 cells,
                 gates,
                 grad_state=[torch.stack(part, 1) for part in finals],
-                of_planes=ctx.needs_input_grad[2],
+                of_planes=needed[0],
             )
 
-        grads = run_parallel(run, range(len(scans)), device=x.device)
-        parameters = {"weight_x": weight_x, "weight_h": weight_h, "bias_x": bias_x, "bias_h": bias_h}
+        found = run_parallel(run, range(len(scans)), device=x.device)
+        names = "weight_x", "weight_h", "bias_x", "bias_h"
         of_parameters = [
             None
             if own is None
-            else torch.stack(_by_direction(scans, [getattr(g, name) for g in grads])).to(own.dtype)
-            for name, own in parameters.items()
+            else torch.stack(_by_direction(scans, [getattr(g, name) for g in found])).to(own.dtype)
+            for name, own in zip(names, inputs[1:5], strict=True)
         ]
-        of_x = (
-            None
-            if grads[0].x is None
-            else _sum(grads[0].x, [grad.x for grad in grads[1:] if grad.x is not None]).to(x.dtype)
-        )
-        of_states = _by_direction(scans, [grad.state for grad in grads]) if states else []
-        return None, None, of_x, *of_parameters, *of_states
+        of_volumes = [grad.x for grad in found if grad.x is not None]
+        of_x = _sum(of_volumes[0], of_volumes[1:]).to(x.dtype) if of_volumes else None
+        return [of_x, *of_parameters, *_by_direction(scans, [grad.state for grad in found])]
 
 
-def _scans(axis: int, x: Tensor, weight_x, weight_h, bias_x, bias_h, states: Sequence[Tensor]) -> list[Scan]:
+def _scans(axis: int, inputs: Tensors) -> list[Scan]:
     """The scans that wait for nothing of one another, those with the most work first."""
+    (x, weight_x, weight_h), (bias_x, bias_h), states = present(inputs[:3]), inputs[3:5], present(inputs[5:])
     found: list[range] = []
     for first in range(0, len(weight_x), 2):
         both = range(first, min(first + 2, len(weight_x)))
         plane = x[0, 0].numel() // x.shape[2 + axis + first // 2]
-        in_step = plane <= _SMALL_PLANE and torch.get_num_threads() * 2 <= len(weight_x)
+        in_step = x.device.type == "cpu" and plane <= _SMALL_PLANE and torch.get_num_threads() * 2 <= len(weight_x)
         found += [both] if in_step else [range(d, d + 1) for d in both]
 
     def scan(directions: range) -> Scan:
