@@ -174,9 +174,9 @@ def test_several_cases_are_refused_with_the_name_of_one(package, tmp_path, capsy
 
 
 def test_heat_runs_from_black_over_the_powers_of_ten_to_the_brightest():
-    values = np.array([[[0, 1e-5, 1e-4, 1e-2, 1.0]]], np.float32)
+    values = np.array([[[0, 1e-5, 1e-4, 1e-3, 1.0]]], np.float32)
     drawn = colour(Picture("", values, top=1.0, decades=4))[0, 0]
-    np.testing.assert_array_equal(drawn, heat_colours()[[0, 0, 0, 128, 255]])
+    np.testing.assert_array_equal(drawn, heat_colours()[[0, 0, 0, 64, 255]])
     assert not colour(Picture("", values * 0, top=0.0, decades=4)).any(where=np.array([True, True, False]))
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from recurseg.training import memory
+from recurseg.inference import memory
 from recurseg.training.memory import PeakMemory
 
 CPU = torch.device("cpu")
@@ -31,5 +31,5 @@ def test_an_earlier_training_does_not_count():
 
 
 def test_a_system_that_cannot_tell_says_none(monkeypatch, tmp_path):
-    monkeypatch.setattr(memory, "CLEAR", tmp_path / "no folder" / "clear_refs")
+    monkeypatch.setattr(memory, "_CLEAR", tmp_path / "no folder" / "clear_refs")
     assert PeakMemory(CPU).mib() is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import Any, Literal
 
 import numpy as np
@@ -12,14 +11,8 @@ from torch import Tensor, nn
 
 from recurseg.data.case import LazyArray
 from recurseg.data.series import frames_up_to
-from recurseg.inference.tiling import (
-    AUTOCAST,
-    Precision,
-    predict_batch,
-    predict_probabilities,
-    require_finite,
-    to_probabilities,
-)
+from recurseg.inference.streaming import stream
+from recurseg.inference.tiling import Precision, predict_batch, predict_probabilities
 from recurseg.preprocess import Prepared
 
 Frames = Literal["each", "series", "stream"]
@@ -92,7 +85,8 @@ def predict_cine(
     only = range(image.shape[1]) if only is None else only
     report = progress or (lambda done: None)
     if frames == "stream":
-        return _streamed(model, np.asarray(image[...]), window[0], precision, report)[:, list(only)]
+        slabs = stream(model, image, slab=window[0], frames=True, precision=precision, progress=progress)
+        return np.concatenate([scores for _, scores in slabs], axis=1)[:, list(only)]
     settings: dict[str, Any] = {"overlap": overlap, "flips": flips, "precision": precision}
     found = []
     for number, frame in enumerate(only, start=1):
@@ -105,25 +99,6 @@ def predict_cine(
         found.append(scores)
         report(number / len(only))
     return np.stack(found, axis=1)
-
-
-def _streamed(
-    model: nn.Module, image: np.ndarray, chunk: int, precision: Precision, report: Callable[[float], None]
-) -> np.ndarray:
-    batch, state, found = _by_slice(image), None, []
-    device = next(model.parameters()).device
-    low = AUTOCAST.get(precision)
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode(), torch.autocast(device.type, low) if low else nullcontext():
-            for part in batch.split(chunk, dim=2):
-                logits, state = model(part.to(device), state, return_state=True)
-                found.append(to_probabilities(logits.float()).cpu())
-                report(sum(done.shape[2] for done in found) / batch.shape[2])
-    finally:
-        model.train(was_training)
-    return _as_frames(require_finite(torch.cat(found, dim=2), precision), image.ndim)
 
 
 def _by_slice(image: np.ndarray) -> Tensor:

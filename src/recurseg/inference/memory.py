@@ -81,13 +81,16 @@ def peak() -> int:
     return _status("VmHWM")
 
 
-def forget_peak() -> None:
-    """Gives back what is free and lets `peak` begin anew."""
+def forget_peak() -> bool:
+    """Gives back what is free and lets `peak` begin anew; False where the system does not let it."""
     gc.collect()
     with suppress(OSError, TypeError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed
-    with suppress(OSError):
+    try:
         _CLEAR.write_text("5")
+    except OSError:
+        return False
+    return True
 
 
 def available() -> int | None:

@@ -56,7 +56,7 @@ def _height(picture: Picture) -> np.ndarray:
     if not picture.decades:
         return share
     smallest = 10.0**-picture.decades
-    return 1 + np.log10(np.maximum(share, smallest)) / picture.decades
+    return np.clip(1 + np.log10(np.maximum(share, smallest)) / picture.decades, 0, 1)
 
 
 def _mixed(height: np.ndarray) -> np.ndarray:
