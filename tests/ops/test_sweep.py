@@ -67,6 +67,13 @@ def test_low_memory_keeps_a_third_of_what_the_gates_take():
     assert kept("low") < 0.4 * kept("full")
 
 
+def test_one_direction_keeps_the_result_and_the_cells_and_no_third_volume():
+    x, *parameters, _ = arguments((7, 16, 16), width=8, bias=2, dtype=torch.float32)
+    total, _ = fast.pyramid_sweep(x, *(parameter[:1] for parameter in parameters), memory="low")
+    volumes = [tensor for tensor in total.grad_fn.saved_tensors if tensor.numel() == total.numel()]
+    assert len(volumes) == 2
+
+
 @pytest.mark.parametrize("spatial", [(2, 3, 3), (3, 2, 5), (1, 1, 2)], ids=str)
 def test_planes_may_be_narrower_than_the_kernel(spatial):
     check(arguments(spatial, channels=9, width=3, kernel=7, dtype=torch.float32))
@@ -82,6 +89,17 @@ def test_nothing_is_kept_without_gradients(monkeypatch, without):
         fast.pyramid_sweep(*arguments((3, 5, 4), dtype=torch.float32))
     assert seen
     assert not any(wanted for kept in seen for wanted in kept.values())
+
+
+@pytest.mark.parametrize("memory", ["full", "low"])
+@pytest.mark.parametrize("state", [False, True], ids=["fresh", "state"])
+@pytest.mark.parametrize("at_once", [1, 10**9], ids=["plane_by_plane", "whole"])
+@pytest.mark.parametrize("spatial", [(5, 4), (5, 3, 4)], ids=str)
+def test_one_direction_keeps_its_result_for_hidden_states(monkeypatch, spatial, at_once, state, memory):
+    monkeypatch.setitem(scan._AT_ONCE, "cpu", at_once)
+    x, *parameters, states = arguments(spatial, bias=2, state=state, dtype=torch.float32)
+    one = [x, *(parameter[:1] for parameter in parameters), states and states[:1]]
+    check(one, memory=memory)
 
 
 def check(args, **options):

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from math import prod
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from recurseg.bench.bound import MATRIX_SIDE, TRAIN, over_bound
 from recurseg.bench.peak import peak_memory
@@ -15,21 +13,10 @@ from recurseg.bench.registry import Measurement, benchmark
 from recurseg.bench.textbook import textbook
 from recurseg.bench.timing import SECONDS, training_of
 from recurseg.layers.conv_lstm import ConvLSTM
-from recurseg.ops.sweep import State, pyramid_sweep
 
 CHANNELS, WIDTH, KERNEL = 16, 32, 7
 PLANES = (64, 64, 64)
 WHAT = f"one direction, {CHANNELS} → {WIDTH} channels, {KERNEL} × {KERNEL}, {PLANES[0]} planes of 64 × 64"
-
-
-class Lean(ConvLSTM):
-    """A ConvLSTM that keeps hidden and cell states only."""
-
-    def forward(self, x: Float[Tensor, "b c d h w"], state: State | None = None):
-        start = None if state is None else [state]
-        weights = self.weight_x[None], self.weight_h[None], self.bias[None]
-        hidden, (final,) = pyramid_sweep(x, *weights, state=start, memory="low")
-        return hidden, final
 
 
 @benchmark(
@@ -64,5 +51,5 @@ def multiply_adds(spatial: Sequence[int]) -> int:
     return 4 * WIDTH * KERNEL**2 * planes
 
 
-def _layer() -> Lean:
-    return Lean(CHANNELS, WIDTH, kernel=KERNEL)
+def _layer() -> ConvLSTM:
+    return ConvLSTM(CHANNELS, WIDTH, kernel=KERNEL, memory="low")

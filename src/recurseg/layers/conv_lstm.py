@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from recurseg.ops.sweep import State, pyramid_sweep
+from recurseg.ops.sweep import Memory, State, pyramid_sweep
 
 
 class ConvLSTM(nn.Module):
@@ -22,13 +22,16 @@ class ConvLSTM(nn.Module):
         in_channels: Channels C of the input.
         width: Channels O of the hidden and cell state.
         kernel: Odd side of the convolutions within a slice.
+        memory: "full", or "low" for training in less memory with a third more arithmetic: gates are computed again
+            for the backward pass.
 
     Source: Tseng et al. 2017, section 3.4, after Shi et al. 2015.
     """
 
-    def __init__(self, in_channels: int, width: int, *, kernel: int = 3) -> None:
+    def __init__(self, in_channels: int, width: int, *, kernel: int = 3, memory: Memory = "full") -> None:
         super().__init__()
         self.width = width
+        self.memory: Memory = memory
         self.weight_x = nn.Parameter(torch.empty(4 * width, in_channels, kernel, kernel))
         self.weight_h = nn.Parameter(torch.empty(4 * width, width, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(4 * width))
@@ -50,7 +53,8 @@ class ConvLSTM(nn.Module):
             Hidden maps, and the state after the last slice in float32.
         """
         start = None if state is None else [state]
-        hidden, (final,) = pyramid_sweep(x, self.weight_x[None], self.weight_h[None], self.bias[None], state=start)
+        weights = self.weight_x[None], self.weight_h[None], self.bias[None]
+        hidden, (final,) = pyramid_sweep(x, *weights, state=start, memory=self.memory)
         return hidden, final
 
 

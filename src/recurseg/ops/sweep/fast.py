@@ -17,7 +17,7 @@ from torch import Tensor
 
 from recurseg.ops.parallel import run_parallel
 from recurseg.ops.passes import Kept, Passes, Tensors, present, run_passes
-from recurseg.ops.sweep.scan import Gradients, Scan, scan_backward, scan_forward
+from recurseg.ops.sweep.scan import FromTotal, Gradients, Scan, scan_backward, scan_forward
 
 State = tuple[Tensor, Tensor]
 Memory = Literal["full", "low"]
@@ -84,28 +84,33 @@ class _Sweeps(Passes):
 
     def forward(self, inputs: Tensors, *, keep: bool) -> tuple[list[Tensor], list[Tensor]]:
         (x,), scans = present(inputs[:1]), _scans(self.axis, inputs)
+        alone = _alone(scans)
 
         def run(scan: Scan) -> tuple[Tensor, list[Tensor], list[Tensor]]:
             hidden, cells, gates = scan_forward(
                 scan, scan.planes(x), keep_cells=keep, keep_gates=keep and self.keep_gates
             )
             ends = [end[-1, :, g].clone() for g in range(len(scan.directions)) for end in (hidden, cells)]
-            return scan.summed(hidden), ends, [hidden, cells, *gates] if keep else []
+            return scan.summed(hidden), ends, [hidden, cells, *gates][alone:] if keep else []
 
         done = run_parallel(run, scans, device=x.device)
         total = done[0][0].clone(memory_format=torch.contiguous_format)
         total = _sum(total, [part for part, _, _ in done[1:]]).mul_(2).to(x.dtype)
         finals = _by_direction(scans, [ends for _, ends, _ in done])
-        return [total, *finals], [tensor for _, _, kept in done for tensor in kept]
+        kept = [total] if alone and keep else []
+        return [total, *finals], kept + [tensor for _, _, own in done for tensor in own]
 
     def backward(self, inputs: Tensors, kept: Kept, grads: Sequence[Tensor], needed: Sequence[bool]) -> list[Any]:
         (x,), scans, rest = present(inputs[:1]), _scans(self.axis, inputs), iter(kept)
+        alone = _alone(scans)
         counts = [2 + self.keep_gates * len(scan.blocks(scan.planes(x))) for scan in scans]
         of_scans = [[next(rest) for _ in range(count)] for count in counts]
         grad_total, grad_finals = grads[0].float(), grads[1:]
 
         def run(number: int) -> Gradients:
             scan, (hidden, cells, *gates) = scans[number], of_scans[number]
+            if alone:
+                hidden = FromTotal(scan.planes(hidden))
             finals = [[grad_finals[2 * d + part] for d in scan.directions] for part in range(2)]
             return scan_backward(
                 scan,
@@ -148,6 +153,11 @@ def _scans(axis: int, inputs: Tensors) -> list[Scan]:
         return Scan(axis + directions.start // 2, directions, weight_x[own], weight_h[own], bx, bh, state)
 
     return [scan(directions) for directions in sorted(found, key=len, reverse=True)]
+
+
+def _alone(scans: Sequence[Scan]) -> bool:
+    """Whether the result is the hidden states of the first direction, and is kept as such."""
+    return len(scans) == len(scans[0].directions) == 1
 
 
 def _by_direction(scans: Sequence[Scan], parts: Sequence[Sequence[Tensor]]) -> list[Tensor]:

@@ -28,6 +28,20 @@ _AT_ONCE = {"cpu": 2**20}
 """Numbers in the gates of a block: on a CPU they stay in the cache between one use and the next."""
 
 
+@dataclass(frozen=True)
+class FromTotal:
+    """Hidden states of the first direction alone, read from the result, so that they need not be kept beside it.
+
+    Attributes:
+        planes: Of the result, `(T, B, O, H, W)`: hidden states, not halved.
+    """
+
+    planes: Tensor
+
+    def __getitem__(self, steps: slice) -> Tensor:
+        return self.planes[steps].unsqueeze(2).float() / 2
+
+
 def steps_on(device: torch.device) -> ModuleType:
     """The module with the `Forward` and `Backward` steps for a device."""
     if device.type == "cuda" and find_spec("triton"):
@@ -96,7 +110,7 @@ class Scan:
         at_once = max(1, _AT_ONCE.get(planes.device.type, 2**24) // gates)
         return [(first, min(first + at_once, len(planes))) for first in range(0, len(planes), at_once)]
 
-    def before(self, kept: Tensor, which: int, first: int, last: int) -> Tensor:
+    def before(self, kept: Tensor | FromTotal, which: int, first: int, last: int) -> Tensor:
         """Hidden states (`which` 0) or cells (1) one step earlier than `first..last-1`; zero before a fresh start."""
         if first:
             return kept[first - 1 : last - 1]
@@ -178,7 +192,7 @@ def scan_backward(
     scan: Scan,
     grad_planes: Tensor,
     planes: Tensor,
-    hidden: Tensor,
+    hidden: Tensor | FromTotal,
     cells: Tensor,
     gates: Sequence[Tensor],
     *,
@@ -191,7 +205,7 @@ def scan_backward(
         scan: As for `scan_forward`.
         grad_planes: Gradient of the hidden states' sum over directions, `(T, B, O, H, W)` in the volume's order.
         planes: Of the input.
-        hidden: As `scan_forward` gave them.
+        hidden: As `scan_forward` gave them, or read from the result.
         cells: As `scan_forward` kept them.
         gates: As `scan_forward` kept them; empty: computed once more from planes and hidden states.
         grad_state: Gradient of the last hidden state and cell, `(B, G, O, H, W)` each, which are overwritten.
@@ -200,31 +214,39 @@ def scan_backward(
     found = Gradients(
         weight_x=torch.zeros_like(scan.weight_x, dtype=torch.float32),
         weight_h=torch.zeros_like(scan.weight_h, dtype=torch.float32),
-        bias_x=hidden.new_zeros(scan.weight_x.shape[:2]),
-        bias_h=hidden.new_zeros(scan.weight_x.shape[:2]),
+        bias_x=cells.new_zeros(scan.weight_x.shape[:2]),
+        bias_h=cells.new_zeros(scan.weight_x.shape[:2]),
     )
     x = scan.volume(planes)
     found.x = torch.zeros_like(x, dtype=torch.float32, memory_format=torch.contiguous_format) if of_planes else None
     turned = torch.cat([adjoint(weight) for weight in scan.weight_h])
-    kernels, (dh, dc) = steps_on(planes.device), grad_state
-    for number, (first, last) in reversed(list(enumerate(scan.blocks(planes)))):
-        own = gates[number] if gates else _gates_again(scan, planes, hidden, first, last)
+    kernels, pads = steps_on(planes.device), [k // 2 for k in turned.shape[2:]]
+
+    def through(first: int, last: int, own: Tensor, dh: Tensor, dc: Tensor) -> tuple[Tensor, Tensor]:
+        """A block; what it needed is given back before the next one begins."""
         grad = [scan.in_order(grad_planes, first, last, g) for g in range(len(scan.directions))]
         before = scan.before(cells, 1, first, last)
         block = kernels.Backward(own, cells[first:last], before, 2 * torch.stack(grad, 2), turned.dtype)
         for t in reversed(range(last - first)):
             dc = block.step(t, dh, dc)
             if first + t or scan.state is not None:
-                back, pads = block.of_gates[t].flatten(1, 2).to(turned.dtype), [k // 2 for k in turned.shape[2:]]
+                back = block.of_gates[t].flatten(1, 2).to(turned.dtype)
                 dh = F.conv2d(back, turned, padding=pads, groups=len(scan.directions)).float()
                 dh = dh.unflatten(1, dc.shape[1:3]).contiguous()
         _gather(found, scan, block.of_gates, planes, scan.before(hidden, 0, first, last), first, last)
+        return dh, dc
+
+    dh, dc = grad_state
+    for number, (first, last) in reversed(list(enumerate(scan.blocks(planes)))):
+        own = gates[number] if gates else _gates_again(scan, planes, hidden, first, last)
+        dh, dc = through(first, last, own, dh, dc)
+        del own
     if scan.state is not None:
         found.state = [end for pair in zip(dh.unbind(1), dc.unbind(1), strict=True) for end in pair]
     return found
 
 
-def _gates_again(scan: Scan, planes: Tensor, hidden: Tensor, first: int, last: int) -> Tensor:
+def _gates_again(scan: Scan, planes: Tensor, hidden: Tensor | FromTotal, first: int, last: int) -> Tensor:
     """The gates of a block as `scan_forward` computed them, all at once."""
     gates = scan.from_input(planes, first, last)
     fresh = 1 if first == 0 and scan.state is None else 0
