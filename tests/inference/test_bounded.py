@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from recurseg.data.formats import open_volume, open_written
 from recurseg.data.formats.spool import scratch
 from recurseg.errors import ConfigError, ResourceError
 from recurseg.inference import load, predict_files
+from recurseg.inference.bar import CasesBar
 from recurseg.inference.components import keep_largest_component, keep_largest_on_disk
 from recurseg.inference.memory import forget_peak, resident
 from recurseg.inference.strategies import by_disk, by_slices, by_windows, strategy_for
@@ -87,6 +89,19 @@ def test_models_that_see_the_whole_are_read_in_parts(
     whole, bounded = (segmenter.predict(path, probabilities=True, max_ram=limit) for limit in (None, LARGE))
     np.testing.assert_array_equal(bounded.labels, whole.labels)
     np.testing.assert_allclose(bounded.probabilities, whole.probabilities, atol=1e-5)
+
+
+def test_what_goes_through_disk_is_said_before_the_work(
+    make_package: MakePackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = load(
+        make_package(**(CLASSES | {"preprocessing": Preprocessing()} | MODELS["out of core"])), device="cpu"
+    )
+    said: list[str] = []
+    monkeypatch.setattr(CasesBar, "tell", lambda bar, text: said.append(text))
+    predict_files(segmenter, [save(tmp_path / "a.nii", (13, 17, 22))], tmp_path / "out", max_ram=LARGE, quiet=True)
+    assert said[0] == "a (1/1)"
+    assert re.fullmatch(r"a \(1/1\), up to \d+ MB of disk", said[1])
 
 
 @pytest.mark.parametrize("flips", [False, True])

@@ -18,7 +18,7 @@ class CasesBar:
 
     def __init__(self, voxels: Sequence[int], *, quiet: bool) -> None:
         self._voxels = list(voxels)
-        self._number, self._done, self._total = 0, 0, sum(self._voxels)
+        self._number, self._done, self._total, self._name = 0, 0, sum(self._voxels), ""
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -41,7 +41,12 @@ class CasesBar:
 
     def start(self, name: str) -> None:
         """Names the case at work."""
-        self.tell(f"{name} ({self._number + 1}/{len(self._voxels)})")
+        self._name = f"{name} ({self._number + 1}/{len(self._voxels)})"
+        self.tell(self._name)
+
+    def add(self, text: str) -> None:
+        """Says something of the case at work, beside its name."""
+        self.tell(f"{self._name}, {text}")
 
     def tell(self, text: str) -> None:
         """Says what is at work, where it is not one case."""

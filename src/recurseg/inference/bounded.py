@@ -72,6 +72,7 @@ def predict_bounded(
     max_ram: int,
     flips: bool = False,
     keep_largest: bool = False,
+    tell: Callable[[str], None] = lambda text: None,
     progress: Callable[[float], None] = lambda done: None,
 ) -> None:
     """Predicts a case of any size with as much memory as `max_ram` says.
@@ -82,6 +83,7 @@ def predict_bounded(
         target: Gets labels and maps.
         max_ram: The most bytes that the process holds at once, interpreter and libraries included.
         flips: As for `Segmenter.predict`, like `keep_largest` and `progress`.
+        tell: Called before the work with the disk that it takes, where it goes through disk.
 
     Raises:
         ConfigError: The model answers for whole images, or the system does not tell how much memory is held.
@@ -107,7 +109,7 @@ def predict_bounded(
     direct = is_direct(prepared.geometry)
     with _working_folder(target.folder) as folder:
         first = target.first if direct else 0
-        work = Work(segmenter, prepared, budget, folder, target.about, first, flips, progress)
+        work = Work(segmenter, prepared, budget, folder, target.about, first, flips, tell, progress)
         restore_on_disk(
             strategy_for(segmenter, prepared.image.shape[1:], flips=flips, cine=case.time_axis is not None)(work),
             prepared.geometry,

@@ -27,6 +27,7 @@ def write_bounded(
     probabilities: bool = False,
     flips: bool = False,
     keep_largest: bool = False,
+    tell: Callable[[str], None] = lambda text: None,
     progress: Callable[[float], None] = lambda done: None,
 ) -> dict[str, Any]:
     """Predicts a case into its files in bounded memory; returns its entry in the index, as `write_prediction` does.
@@ -36,7 +37,7 @@ def write_bounded(
         case: Its modalities as the model names them.
         out: Folder of the results.
         mark: Fingerprint of case, package and settings; what a killed run left under it is continued.
-        max_ram: As for `predict_bounded`, like `flips`, `keep_largest` and `progress`.
+        max_ram: As for `predict_bounded`, like `flips`, `keep_largest`, `tell` and `progress`.
         probabilities: Whether to write a map of each foreground class too.
 
     Raises:
@@ -74,6 +75,7 @@ def write_bounded(
             max_ram=max_ram,
             flips=flips,
             keep_largest=keep_largest,
+            tell=tell,
             progress=progress,
         )
     named = {spec.class_names[number]: writer.path.relative_to(out).as_posix() for number, writer in maps.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,7 @@ def predict_cases(
                     probabilities=probabilities,
                     flips=flips,
                     keep_largest=keep_largest,
+                    tell=bar.add,
                     progress=bar.within,
                 )
             except CannotWriteError:
@@ -177,6 +178,7 @@ def predict_case(
     mark: str,
     max_ram: int | None = None,
     notes: list[str] | None = None,
+    tell: Callable[[str], None] = lambda text: None,
     **options: Any,
 ) -> dict[str, Any]:
     """Predicts a case and writes its files; returns its entry in the index, less its fingerprint.
@@ -188,6 +190,7 @@ def predict_case(
         mark: The case's fingerprint.
         max_ram: Bytes, as for `Segmenter.predict`.
         notes: Gets a line where the case is larger than the free memory.
+        tell: Called before the work with the disk that it takes, where it goes through disk.
         options: `probabilities`, `flips`, `keep_largest` and `progress` of `Segmenter.predict`.
 
     Raises:
@@ -200,7 +203,7 @@ def predict_case(
     if max_ram is None and notes is not None:
         size = readable_size(limit)
         notes.append(f"case {case.id}: larger than the free memory, predicted as with --max-ram {size}")
-    return write_bounded(segmenter, case, out, mark=mark, max_ram=limit, **options)
+    return write_bounded(segmenter, case, out, mark=mark, max_ram=limit, tell=tell, **options)
 
 
 def settings_of(segmenter: Segmenter, **options: bool) -> dict[str, Any]:

@@ -14,8 +14,8 @@ import torch
 from recurseg.data.formats.spool import scratch
 from recurseg.errors import ResourceError
 from recurseg.inference.cine import predict_cine
-from recurseg.inference.memory import Budget, forget_peak, peak, resident
-from recurseg.inference.out_of_core import predict_out_of_core
+from recurseg.inference.memory import Budget, forget_peak, peak, readable_size, resident
+from recurseg.inference.out_of_core import disk_needed, predict_out_of_core
 from recurseg.inference.streaming import can_stream, stream
 from recurseg.inference.tiling import device_of, evaluating, window_network
 from recurseg.inference.windows import predict_windows, windows_over
@@ -47,6 +47,7 @@ class Work:
         about: What the prediction depends on.
         first: Places along the first axis whose result an earlier run has written.
         flips: Whether to average over mirror images.
+        tell: Called before the work with the disk that it takes, where it goes through disk.
         progress: Called with the fraction done.
     """
 
@@ -57,6 +58,7 @@ class Work:
     about: str
     first: int
     flips: bool
+    tell: Callable[[str], None]
     progress: Callable[[float], None]
 
 
@@ -184,6 +186,7 @@ def by_disk(work: Work) -> Scores:
     model, image = work.segmenter.model, work.prepared.image
     assert isinstance(model, PyramidLSTM)
     room = int(work.budget.left * _SHARE_OF_SWEEPS)
+    work.tell(f"up to {readable_size(disk_needed(model, image.shape))} of disk")
     try:
         return predict_out_of_core(model, image, work.folder, max_ram=room, progress=work.progress)
     except ResourceError as error:
