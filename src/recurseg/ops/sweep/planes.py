@@ -48,6 +48,7 @@ def gradient_of_weight(grad: Tensor, planes: Tensor, weight: Tensor) -> Tensor:
     flat = grad.flatten(2).transpose(1, 2)
     if _spelt_out(planes, weight):
         return _product(_windows(planes, weight), flat).t().view_as(weight)
+    flat = flat.contiguous()  # of sums over neighbours in both factors some libraries make half the speed
     (height, width), (kh, kw) = planes.shape[2:], weight.shape[2:]
     shifted, rows = _shifted(planes, kw), grad.new_zeros(kh, kw * planes.shape[1], grad.shape[1])
     for row, y in zip(rows, range(-(kh // 2), kh // 2 + 1), strict=True):
