@@ -1,6 +1,7 @@
 # make install   an environment in .venv with everything that using and developing recurseg needs
 # make demo      install, then a small run from training to report on made-up data, into demo/
 # make test      install, then the fast tests
+# make coverage  the same, with the lines that no test runs
 # make lint      style, types and the direction of imports
 # make docs      the documentation, into site/
 
@@ -8,7 +9,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: install demo test lint docs clean
+.PHONY: install demo test coverage lint docs clean
+
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 install: $(READY)
 
@@ -16,7 +19,10 @@ demo: $(READY)
 	$(BIN)/recurseg demo --out demo
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered
+	$(PYTEST)
+
+coverage: $(READY)
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered
 
 lint: $(READY)
 	$(BIN)/ruff check src tests tools
@@ -38,5 +44,5 @@ $(READY): pyproject.toml constraints.txt
 	echo "recurseg needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1)." >&2; \
 	echo "Install one, or name it: make install PYTHON=/path/to/python3.12" >&2; exit 1
 	@echo "Installing into .venv: this takes a few minutes, once."
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[dev]"
 	@touch $(READY)

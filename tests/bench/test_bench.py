@@ -206,8 +206,10 @@ def test_every_id_says_what_it_measures():
 
 def test_the_documentation_lists_every_id_or_its_group():
     page = (Path(__file__).parents[2] / "docs" / "reference" / "performance.md").read_text()
-    ids = {found.id.partition(":")[0] for found in benchmarks()}
-    assert [id for id in ids if f"`{id}`" not in page] == []
+    benchmarks()
+    ids = {id.partition(":")[0] for id in registry._benchmarks}
+    missing = [id for id in ids if f"`{id}`" not in page]
+    assert [id for id in missing if not (id.startswith("gpu_") and id.removeprefix("gpu_") in ids)] == []
 
 
 AGREED = (
