@@ -168,13 +168,13 @@ def test_bounds_have_a_picture(registered, tmp_path):
         assert f"<!-- {shown} -->" in picture
 
 
-def test_the_command_shows_a_row_a_layer_and_mode(registered, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "160")
+def test_the_command_shows_a_row_a_layer_and_mode_with_whole_numbers_in_80_columns(registered, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     assert main(["bench", "ops:small"]) == 0
     shown = capsys.readouterr().out
-    rows = [line for line in shown.splitlines() if line.strip().startswith("ops:small:loop:")]
-    assert [row.split()[0] for row in rows] == ["ops:small:loop:forward", "ops:small:loop:train"]
-    assert [len(row.split()) for row in rows] == [8, 8]
+    rows = [line.split() for line in shown.splitlines() if line.strip().startswith("loop ")]
+    assert [row[:2] for row in rows] == [["loop", "forward"], ["loop", "train"]]
+    assert [len([float(number) for number in row[2:]]) for row in rows] == [7, 7]
 
 
 def test_the_json_has_an_id_a_number(registered, capsys):

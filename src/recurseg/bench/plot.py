@@ -49,10 +49,15 @@ def plot_bounds(results: Sequence[Result]) -> dict[str, str]:
 
 
 def _growth(curves: Sequence[Result]) -> str:
+    from matplotlib.ticker import NullLocator
+
     figure, axes = _figure(4.4)
     for result, marker in zip(curves, cycle(MARKERS), strict=False):
         sizes, heights = zip(*result.measurement.curve, strict=True)
         axes.loglog(sizes, heights, marker=marker, label=f"{result.benchmark.id}: p = {result.value:.2f}")
+    longest = max((result.measurement.curve for result in curves), key=len)
+    axes.set_xticks([size for size, _ in longest], [f"{size:,}" for size, _ in longest], rotation=30)
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(curves[0].measurement.size)
     axes.set_ylabel(curves[0].measurement.quantity)
     axes.grid(visible=True, which="both", alpha=0.25)

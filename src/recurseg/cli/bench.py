@@ -43,8 +43,12 @@ def bench(
     single = [result for result in results if ":" not in result.benchmark.id]
     if single:
         console.print(_table(single))
-    if compared := [result for result in results if ":" in result.benchmark.id]:
-        console.print(_comparison(compared))
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        if ":" in result.benchmark.id:
+            groups.setdefault(":".join(result.benchmark.id.split(":")[:2]), []).append(result)
+    for group, compared in groups.items():
+        console.print(_comparison(group, compared))
     for result in results:
         if result.measurement.verdict:
             console.print(f"\n{result.benchmark.id}: {result.measurement.verdict}", highlight=False)
@@ -98,19 +102,28 @@ def _table(results: list[Result]) -> Table:
     return table
 
 
-def _comparison(results: list[Result]) -> Table:
-    """A row a layer or network and mode, a column what is said of it."""
+def _comparison(group: str, results: list[Result]) -> Table:
+    """A row a layer or network and mode, a column what is said of it; as narrow as its numbers allow."""
     from rich.table import Table
 
     rows: dict[str, dict[str, Result]] = {}
+    units: dict[str, str] = {}
     for result in results:
-        row, _, column = result.benchmark.id.rpartition(":")
+        row, _, column = result.benchmark.id.removeprefix(f"{group}:").rpartition(":")
         rows.setdefault(row, {})[column] = result
-    units = {id.rpartition(":")[2]: unit for id, unit in ((r.benchmark.id, r.benchmark.unit) for r in results)}
-    table = Table(box=None, header_style="bold", caption="textbook, rival: theirs over ours; medians")
-    table.add_column("", no_wrap=True)
+        units[column] = result.benchmark.unit
+    caption = "textbook, rival: theirs over ours; medians"
+    table = Table(box=None, header_style="bold", caption=caption, collapse_padding=True)
+    table.add_column(group, overflow="fold")
     for column, unit in units.items():
-        table.add_column(f"{column.replace('_', ' ')}\n{unit}", justify="right")
+        table.add_column("\n".join([*column.split("_"), unit]), justify="right", no_wrap=True)
     for row, found in rows.items():
-        table.add_row(row, *(f"{found[column].value:.3g}" if column in found else "" for column in units))
+        table.add_row(
+            row.replace(":", " "), *(_short(found[column].value) if column in found else "" for column in units)
+        )
     return table
+
+
+def _short(value: float) -> str:
+    """Three figures, and all of a whole number."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
